@@ -1,0 +1,80 @@
+# python3, pip and make are enough: every target first installs what it needs into .venv, once.
+PYTHON ?= python3
+OLDEST_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) python3.10)
+UV := .venv/uv/bin/uv
+
+# Stamps are written last, so that an interrupted installation is taken up again.
+UV_STAMP := .venv/uv.stamp
+INSTALLED := .venv/installed.stamp
+OLDEST := .venv-oldest/installed.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help install test demo parity check format test-oldest clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED)  ## put the tested set of requirements.txt and the project into .venv
+
+test: $(INSTALLED)  ## run the tests
+	.venv/bin/python -m pytest
+
+demo: $(INSTALLED)  ## evaluate five methods on the toy world, offline
+	.venv/bin/python tools/toy_demo.py
+
+parity: $(INSTALLED)  ## compare with the official codes' outputs: make parity PARITY=DIR
+	@test -n "$(PARITY)" || { echo "usage: make parity PARITY=DIR" >&2; exit 2; }
+	.venv/bin/python tools/parity.py "$(PARITY)"
+
+check: $(INSTALLED)  ## lint, and see that every file is formatted
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: $(INSTALLED)  ## format, and mend what the linter can mend
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+test-oldest: $(OLDEST)  ## run the tests on the lowest versions that pyproject.toml admits
+	.venv-oldest/bin/python -m pytest
+
+clean:  ## remove both environments and the caches; data and results stay
+	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find sclip_seg tools tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Where uv's cache lies on another file system it must copy, and warns unless told to.
+LINK_MODE = $(shell cache=$$($(UV) cache dir); mkdir -p "$$cache"; \
+	test "$$(stat -c %d "$$cache" .venv | sort -u | wc -l)" -eq 1 && echo hardlink || echo copy)
+
+# $(call fill,ENVIRONMENT,REQUIREMENTS): wheels only, nothing is compiled. opencv-python loads libGL and glib;
+# a machine without them gets the same release without windows, which nothing here opens.
+define fill
+	$(UV) pip install --python $(1) --link-mode $(LINK_MODE) --only-binary :all: $(2)
+	$(UV) pip install --quiet --python $(1) --no-deps --editable .
+	@$(1)/bin/python -c "import cv2" 2>/dev/null || $(call headless,$(1),$(1)/headless.txt)
+	@touch $(1)/installed.stamp
+endef
+
+define headless
+{ \
+	$(UV) pip freeze --python $(1) | sed -n 's/^opencv-python==/opencv-python-headless==/p' > $(2) && \
+	$(UV) pip uninstall --python $(1) opencv-python && \
+	$(UV) pip install --python $(1) --no-deps --reinstall --only-binary :all: -r $(2); }
+endef
+
+# Debian's python3 has no ensurepip: the environment does without a pip of its own, and python3's brings uv.
+$(UV_STAMP):
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))" || \
+		{ echo "sclip_seg needs Python 3.10 to 3.13: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -m pip --version > /dev/null || \
+		{ echo "install pip (Debian: python3-pip), or make PYTHON=/path/to/a/python3/with/pip ..." >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip install --quiet --upgrade --target .venv/uv uv
+	@touch $@
+
+$(INSTALLED): requirements.txt pyproject.toml $(UV_STAMP)
+	$(call fill,.venv,-r requirements.txt)
+
+$(OLDEST): pyproject.toml $(UV_STAMP)
+	$(UV) venv --quiet --clear --no-python-downloads --python $(OLDEST_PYTHON) .venv-oldest 2>/dev/null || \
+		$(UV) venv --quiet --clear --python .venv/bin/python .venv-oldest
+	$(call fill,.venv-oldest,--resolution lowest-direct --extra test -r pyproject.toml)

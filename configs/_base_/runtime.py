@@ -1,0 +1,19 @@
+"""The loop, the loader and the metric, the same for every method and dataset."""
+
+default_scope = "mmseg"
+custom_imports = dict(imports=["sclip_seg"], allow_failed_imports=False)
+log_level = "WARNING"
+default_hooks = dict(timer=None, logger=None, param_scheduler=None, checkpoint=None)
+# Nothing is trained: each part of the model is moved to its device, none is wrapped for gradients.
+model_wrapper_cfg = dict(type="MMSeparateDistributedDataParallel")
+
+test_pipeline = [dict(type="LoadPicture"), dict(type="PackSegInputs")]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=False,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(pipeline=[dict(type="LoadPicture"), dict(type="LoadLabels"), dict(type="PackSegInputs")]),
+)
+test_evaluator = dict(type="PooledIoU")
+test_cfg = dict(type="TestLoop")

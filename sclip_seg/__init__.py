@@ -1,0 +1,10 @@
+"""Training-free open-vocabulary semantic segmentation with CLIP: one toolkit for SCLIP and its kin."""
+
+from .mmcv_shim import import_mmseg
+from .version import __version__
+
+import_mmseg()
+
+from . import datasets, encoder, hooks, loading, methods, metric, refine, segmentor, tail  # noqa: E402, F401
+
+__all__ = ["__version__"]

@@ -1,0 +1,82 @@
+"""Attention weights as an expression: written like the paper's equation, multiplied without being stored.
+
+`softmax(q, k, scale) + softmax(k, k, scale)` is a sum of attention maps. `A @ v` runs each through the fused
+kernel, so that no (T, T) tensor is held; `A.weights()` is the tensor itself, for a drawing or a closer look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _Softmax:
+    query: Tensor
+    key: Tensor
+    scale: float
+    bias: Tensor | None
+
+    def apply(self, value: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(self.query.dtype)
+        return F.scaled_dot_product_attention(self.query, self.key, value, attn_mask=bias, scale=self.scale)
+
+    def weights(self) -> Tensor:
+        similarity = (self.query @ self.key.transpose(-2, -1)).float() * self.scale
+        return (similarity if self.bias is None else similarity + self.bias).softmax(-1)
+
+
+@dataclass(frozen=True)
+class _Identity:
+    like: Tensor
+
+    def apply(self, value: Tensor) -> Tensor:
+        return value
+
+    def weights(self) -> Tensor:
+        batch, heads, tokens, _ = self.like.shape
+        return torch.eye(tokens, device=self.like.device).expand(batch, heads, tokens, tokens)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A weighted sum of attention maps (N, heads, T, T); supports `+`, `* number`, `/ number` and `@ v`."""
+
+    terms: tuple[tuple[float, _Softmax | _Identity], ...]
+
+    def __add__(self, other: Attention) -> Attention:
+        return Attention(self.terms + other.terms)
+
+    def __radd__(self, start: int) -> Attention:
+        return self if start == 0 else NotImplemented  # lets sum() add maps up
+
+    def __mul__(self, factor: float) -> Attention:
+        return Attention(tuple((coefficient * factor, term) for coefficient, term in self.terms))
+
+    def __truediv__(self, divisor: float) -> Attention:
+        return self * (1 / divisor)
+
+    def __matmul__(self, value: Tensor) -> Tensor:
+        """(N, heads, T, d) values -> their weighted sums, same shape."""
+        parts = (term.apply(value) if c == 1 else c * term.apply(value) for c, term in self.terms)
+        return sum(parts, start=next(parts))
+
+    def weights(self) -> Tensor:
+        """The attention maps themselves, (N, heads, T, T), fp32."""
+        return sum(coefficient * term.weights() for coefficient, term in self.terms)
+
+
+def softmax(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Attention:
+    """softmax(query keyᵀ · scale + bias) over the keys.
+
+    query, key (N, heads, T, d); bias broadcasts to (N, heads, T, T) and is added after the scaling.
+    """
+    return Attention(((1.0, _Softmax(query, key, scale, bias)),))
+
+
+def identity(like: Tensor) -> Attention:
+    """Every token sees itself alone; `like` (N, heads, T, d) gives the shape."""
+    return Attention(((1.0, _Identity(like)),))

@@ -1,0 +1,134 @@
+"""`DenseCLIP`: a frozen, stock open_clip tower whose end is read by a tail."""
+
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.model import convert_weights_to_lp
+from open_clip.pretrained import get_pretrained_cfg
+from torch import Tensor, nn
+
+from . import weights
+from .errors import InputError
+from .positions import RULES, resample
+from .registry import MODELS, TAILS
+from .tail import Tail
+from .trace import Trace, position
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@MODELS.register_module()
+class DenseCLIP(nn.Module):
+    """Patch features of a frozen CLIP: windows (N, 3, H, W) -> trunk -> `Trace` -> tail -> (N, D, h, w).
+
+    Sides that the patch does not divide are read as published: floor(side / patch) patches, the rest unseen.
+
+    Args:
+        arch: open_clip's name of the model, any ViT with a class token (`ViT-B-16`, `toy`, ...).
+        pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive), `'toy'`, or None for
+            random weights.
+        tail: config of the tail, e.g. `dict(type='LastBlock', attention='csa')`.
+        quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with.
+        positions: how positions are resampled (`positions.RULES`).
+        folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
+        seed: of the random weights, when there are no others.
+    Raises:
+        InputError: no such model or weights; weights that do not fit; the wrong activation.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        pretrained: str | None,
+        tail: dict,
+        quick_gelu: bool = False,
+        positions: str = "sclip",
+        folder: str = "data/weights",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if positions not in RULES:
+            raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
+        self.arch, self.pretrained, self.position_rule = arch, pretrained, positions
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.clip = weights.build_clip(arch, quick_gelu)
+        visual = self.clip.visual
+        if not hasattr(visual, "class_embedding") or getattr(visual, "attn_pool", None) is not None:
+            raise InputError(f"{arch} is no ViT with a class token, which is what the methods read")
+        source = {}
+        if pretrained is not None:
+            path = weights.find(arch, pretrained, folder)
+            source = get_pretrained_cfg(arch, weights.tag_of(arch, pretrained)) or {}
+            self._refuse_wrong_activation(path, source)
+            weights.load(self.clip, path, arch)
+        self.mean = source.get("mean") or open_clip.OPENAI_DATASET_MEAN
+        self.std = source.get("std") or open_clip.OPENAI_DATASET_STD
+        self.digest = weights.digest(self.clip)
+        self.tail: Tail = TAILS.build(tail)
+        self.precision = "fp32"
+        self.requires_grad_(False).eval()
+
+    def _refuse_wrong_activation(self, path: Path, source: dict) -> None:
+        owner = next((name for name in ("openai", "metaclip") if name in path.name.lower()), None)
+        owner = owner or ("OpenAI" if weights.is_torchscript(path) else None)
+        if not self.quick_gelu and (source.get("quick_gelu") or owner):
+            raise InputError(
+                f"the weights {self.pretrained!r} were trained with QuickGELU, and {self.arch} was built without; "
+                "set model.backbone.quick_gelu=True (with the wrong activation every score is silently lower)"
+            )
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the tower computes QuickGELU."""
+        return any("QuickGELU" in type(module).__name__ for module in self.clip.visual.modules())
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return self.clip.visual.conv1.kernel_size[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that the trunk computes in; LayerNorm parameters and positions stay fp32."""
+        return DTYPES[self.precision]
+
+    def set_precision(self, precision: str) -> None:
+        """Casts the frozen weights, as open_clip does, to 'fp32', 'bf16' or 'fp16'. It cannot be undone."""
+        if precision not in DTYPES:
+            raise InputError(f"precision is {precision!r}; choose one of {', '.join(DTYPES)}")
+        if precision == self.precision:
+            return
+        if self.precision != "fp32":
+            raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
+        convert_weights_to_lp(self.clip, dtype=DTYPES[precision])
+        self.precision = precision
+
+    def trace(self, image: Tensor) -> Trace:
+        """Runs the trunk on normalised windows (N, 3, H, W), as far as the tail reads."""
+        visual = self.clip.visual
+        x = visual.conv1(image.to(self.dtype))
+        grid = tuple(x.shape[-2:])
+        x = x.flatten(2).transpose(1, 2)
+        native = tuple(n // self.patch for n in _pair(visual.image_size))
+        table = resample(visual.positional_embedding, native, grid, self.position_rule)
+        start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
+
+        blocks = visual.transformer.resblocks
+        wanted = {position(block, len(blocks)) for block in self.tail.reads}
+        states = {-1: x} if -1 in wanted else {}
+        for index in range(max(wanted) + 1):
+            x = blocks[index](x)
+            if index in wanted:
+                states[index] = x
+        return Trace(image, grid, states, blocks, visual.ln_post, visual.proj)
+
+    def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
+        """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
+        return self.tail(self.trace(image), text)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,0 +1,62 @@
+"""Loading steps of the data pipeline that name the file when it cannot be read."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from .errors import InputError
+
+IGNORE = 255
+
+
+@TRANSFORMS.register_module()
+class LoadPicture(LoadImageFromFile):
+    """A picture as (H, W, 3) uint8 BGR through cv2: grey, RGBA and 16-bit ones too, turned as EXIF says."""
+
+    def transform(self, results: dict) -> dict:
+        try:
+            return super().transform(results)
+        except Exception as error:  # the decoders raise what they like
+            raise InputError(f"the picture {results['img_path']} cannot be read: {_reason(error)}") from error
+
+
+@TRANSFORMS.register_module()
+class LoadLabels(BaseTransform):
+    """A label map as (H, W) uint8 through pillow, which does not turn it as EXIF says.
+
+    The dataset says by `reduce_zero_label` whether 0 is ignored and c stands for class c - 1. mmseg's own step casts
+    to 8 bits unseen, so that a label 300 becomes 44; here it is an error.
+    """
+
+    def transform(self, results: dict) -> dict:
+        path = results["seg_map_path"]
+        labels = self.read(path)
+        if results.get("label_map"):
+            labels = np.vectorize(lambda c: results["label_map"].get(c, c), otypes=[np.uint8])(labels)
+        if results["reduce_zero_label"]:
+            # 0 and the ignored 255 both end as 255.
+            labels = np.where((labels == 0) | (labels == IGNORE), IGNORE, labels - 1).astype(np.uint8)
+        results["gt_seg_map"] = labels
+        results["seg_fields"].append("gt_seg_map")
+        return results
+
+    @staticmethod
+    def read(path: str) -> np.ndarray:
+        """The stored values (H, W) uint8."""
+        try:
+            with Image.open(path) as file:
+                labels = np.asarray(file)
+        except Exception as error:
+            raise InputError(f"the label map {path} cannot be read: {_reason(error)}") from error
+        if labels.ndim != 2:
+            raise InputError(f"the label map {path} is a colour picture; each pixel must be one class number")
+        if labels.dtype != np.uint8:
+            if labels.min() < 0 or labels.max() > IGNORE:
+                raise InputError(f"the label map {path} has values from {labels.min()} to {labels.max()}; 0 to 255 fit")
+            labels = labels.astype(np.uint8)
+        return labels
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

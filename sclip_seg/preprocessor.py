@@ -1,0 +1,62 @@
+"""From decoded pictures of any sizes to the network's input."""
+
+import cv2
+import numpy as np
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+LONG_SIDE = 2048
+
+
+class Preprocessor(BaseDataPreprocessor):
+    """Resizes the short side, turns BGR into RGB and normalises; the labels keep their own size.
+
+    As published (mmseg's `Resize(scale=(long, short), keep_ratio=True)`): factor min(long / longer side,
+    short / shorter side), sides int(side · factor + 0.5), cv2's bilinear resize of the 8-bit picture, no antialias.
+    It happens here and not in the data pipeline, so that one pipeline serves every method, the short side is a
+    setting of the model, and a step that wants the picture at full resolution finds it.
+
+    Args:
+        mean, std: pixel statistics in [0, 1], RGB, as open_clip lists them for the weights.
+        patch: no side is made smaller than this, so that the smallest pictures keep one patch.
+        short_side, long_side: in pixels; `short_side` None keeps the picture's size.
+    """
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        patch: int,
+        short_side: int | None = 336,
+        long_side: int = LONG_SIDE,
+    ) -> None:
+        super().__init__()
+        self.patch, self.short_side, self.long_side = patch, short_side, long_side
+        # Rounded to three decimals of the 8-bit range, as every official config has them.
+        for name, values in (("mean", mean), ("std", std)):
+            pixels = torch.tensor([round(255 * value, 3) for value in values]).view(3, 1, 1)
+            self.register_buffer(name, pixels, persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """`inputs`: a list of (3, H, W) uint8 BGR -> a list of (3, h, w) fp32 on the model's device."""
+        small = [self.resize(picture) for picture in data["inputs"]]
+        data = self.cast_data({"inputs": small, "data_samples": data.get("data_samples")})
+        data["inputs"] = [(picture[[2, 1, 0]].float() - self.mean) / self.std for picture in data["inputs"]]
+        return data
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Size (h, w) that a picture of (height, width) is read at."""
+        factor = 1.0
+        if self.short_side is not None:
+            factor = min(self.long_side / max(height, width), self.short_side / min(height, width))
+        return tuple(max(int(side * factor + 0.5), self.patch) for side in (height, width))
+
+    def resize(self, picture: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> (3, h, w) uint8."""
+        size = self.size(*picture.shape[1:])
+        if size == tuple(picture.shape[1:]):
+            return picture
+        pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+        resized = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(resized).permute(2, 0, 1).contiguous()

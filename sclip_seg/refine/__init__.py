@@ -1,0 +1,3 @@
+"""Steps: refinements of the score maps at full size, `(scores (Q, H, W), image (3, h, w)) -> scores (Q, H, W)`."""
+
+from . import pamr  # noqa: F401

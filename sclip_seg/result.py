@@ -1,0 +1,103 @@
+"""What a score was measured with: the result file and the one-line signature beside the mIoU."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .segmentor import OpenVocabSegmentor
+from .version import __version__
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
+
+
+def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int) -> str:
+    """Everything that moves the score, in the manner of sacreBLEU: `key:value|key:value|...`.
+
+    Two runs with one signature on one machine give one score; what only moves speed or memory is left out.
+    """
+    backbone, window, rule = model.backbone, model.window, model.labelling
+    size = model.data_preprocessor
+    settings = config.model.backbone
+    crop = f"{window['crop']}/{window['stride']}" if window["crop"] else "whole"
+    fields = {
+        "method": config.axes.method,
+        "tail": describe(settings.tail),
+        "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
+        "act": "quickgelu" if backbone.quick_gelu else "gelu",
+        "positions": backbone.position_rule,
+        "data": f"{config.axes.dataset}[{images}/{total}]" if images != total else f"{config.axes.dataset}[{total}]",
+        "vocabulary": f"{model.vocabulary.name}#{model.vocabulary.digest}",
+        "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
+        "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
+        "window": f"{crop}/{window['padding']}",
+        "scale": f"{rule.logit_scale:g}",
+        "background": f"{rule.background}<{rule.background_threshold:g}",
+        "area": f"{rule.min_area:g}",
+        "refine": "+".join(describe(step) for step in config.model.get("refine", ())) or "none",
+        "precision": model.precision,
+        "version": __version__,
+    }
+    return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def describe(component: dict | str) -> str:
+    """`dict(type='A', b=1)` as `A(b=1)`, keys in order."""
+    if not isinstance(component, dict):
+        return str(component)
+    options = [f"{k}={describe(v)}" for k, v in sorted(component.items()) if k != "type"]
+    return f"{component['type']}({','.join(options)})" if options else str(component["type"])
+
+
+def template_name(name: str | list[str], templates: tuple[str, ...]) -> str:
+    """The name of a template set, or the digest of a list of one's own."""
+    return name if isinstance(name, str) else f"own#{short_hash(templates)}"
+
+
+def _base_name(pretrained: str | None) -> str:
+    return Path(pretrained).name if pretrained else "random"
+
+
+def short_hash(content: object) -> str:
+    """Twelve hex digits over anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def config_digest(config: Config) -> str:
+    """Of the resolved config, less what says where things are put."""
+    kept = {k: v for k, v in config.to_dict().items() if k not in ("work_dir", "launcher", "custom_hooks")}
+    return short_hash(kept)
+
+
+def commit() -> str | None:
+    """The commit that the package runs from, with `+` when files differ from it; None outside a repository."""
+    where = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*where, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*where, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and the libraries that compute."""
+    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(draft, 0o644)
+    os.replace(draft, path)

@@ -1,0 +1,178 @@
+"""`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from .datasets import make_palette
+from .errors import InputError
+from .preprocessor import LONG_SIDE, Preprocessor
+from .registry import STEPS
+from .scores import DenseMaps, Labelling, StitchedMaps
+from .templates import templates as template_set
+from .text import TextBank, text_bank
+from .vocabulary import Vocabulary
+from .window import Windows, windows
+
+
+@MODELS.register_module()
+class OpenVocabSegmentor(BaseSegmentor):
+    """Training-free segmentation of a picture with the words of a vocabulary.
+
+    Args:
+        backbone: config of `DenseCLIP`, the method's tail in it.
+        vocabulary: shipped name, path or inline list (`Vocabulary.load`).
+        short_side, long_side: size that a picture is read at (`Preprocessor`).
+        window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
+            `padding` 'stretch' or 'symmetric' (`window.windows`).
+        logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
+        refine: configs of steps on the score maps, in order, e.g. `[dict(type='PAMR', steps=10)]`.
+        templates: name of a template set, or a list of templates.
+        precision: 'fp32', 'bf16' or 'fp16' of both towers; 'auto' is fp16 on CUDA, as the authors ran, fp32 elsewhere.
+        text_cache: folder that keeps text banks, or None.
+        keep_scores: leave the class probabilities (K, H, W) in `seg_logits` of the results.
+        pretrained, train_cfg: None; mmseg's `init_model` sets them.
+    Raises:
+        InputError: settings that contradict each other or the vocabulary.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        vocabulary: str | list,
+        short_side: int | None = 336,
+        long_side: int = LONG_SIDE,
+        window: dict | None = None,
+        logit_scale: float = 40.0,
+        background: int | None = None,
+        background_threshold: float = 0.0,
+        min_area: float = 0.0,
+        refine: list[dict] | tuple[dict, ...] = (),
+        templates: str | list[str] = "imagenet80",
+        precision: str = "auto",
+        text_cache: str | None = None,
+        keep_scores: bool = False,
+        pretrained: None = None,
+        train_cfg: None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.data_preprocessor = Preprocessor(
+            self.backbone.mean, self.backbone.std, self.backbone.patch, short_side, long_side
+        )
+        self.vocabulary = Vocabulary.load(vocabulary)
+        self.templates = template_set(templates)
+        self.window = dict(crop=224, stride=112, batch=16, padding="stretch") | (window or {})
+        self.labelling = Labelling(
+            torch.tensor([len(queries) for queries in self.vocabulary.classes]),
+            logit_scale,
+            background,
+            background_threshold,
+            min_area,
+        )
+        self.steps = torch.nn.ModuleList(STEPS.build(step) for step in refine)
+        self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
+        self.text: TextBank | None = None
+        self.dataset_meta = dict(classes=self.vocabulary.names, palette=make_palette(len(self.vocabulary)))
+        self._check()
+
+    def _check(self) -> None:
+        unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding"})
+        if unknown:
+            raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch and padding")
+        if self.window["batch"] < 1:
+            raise InputError(f"window.batch is {self.window['batch']}; it must be at least 1")
+        rule = self.labelling
+        if rule.background is None and (rule.background_threshold or rule.min_area):
+            raise InputError(
+                "background_threshold and min_area need a background class, and this vocabulary has none "
+                "(background=None): low scores would be given to a class of their own"
+            )
+        if rule.background is not None and not 0 <= rule.background < rule.classes:
+            raise InputError(f"background is class {rule.background}, and the vocabulary has {rule.classes} classes")
+        self.windows_over((self.backbone.patch, self.backbone.patch))
+
+    def prepare(self) -> None:
+        """Settles the precision where the model now is, and encodes or loads the text bank. Done once."""
+        if self.text is not None:
+            return
+        like = next(self.backbone.parameters())
+        if self.precision == "auto":
+            self.precision = "fp16" if like.is_cuda else "fp32"
+        self.backbone.set_precision(self.precision)
+        bank = text_bank(
+            self.backbone.clip,
+            self.backbone.arch,
+            self.vocabulary,
+            self.templates,
+            key=f"{self.backbone.digest} {self.precision} {like.device.type}",
+            cache=Path(self.text_cache) if self.text_cache else None,
+        )
+        self.text = bank.to(like)
+        self.labelling = self.labelling.to(like.device)
+
+    @torch.no_grad()
+    def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Labels of normalised pictures (3, h, w) of any sizes, at each sample's `ori_shape`.
+
+        Fills `pred_sem_seg` (1, H, W) and, if kept, `seg_logits` (K, H, W). Batching changes nothing.
+        """
+        self.prepare()
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for picture, sample in zip(inputs, samples, strict=True):
+            maps = self.refine(self.score(picture, sample.get("ori_shape", picture.shape[1:])), picture)
+            sample.set_data({"pred_sem_seg": PixelData(data=self.labelling.labels(maps)[None])})
+            if self.keep_scores:
+                sample.set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps.dense()))})
+        return samples
+
+    def windows_over(self, size: tuple[int, int]) -> Windows:
+        """The windows over a network input of `size` (h, w)."""
+        w = self.window
+        return windows(size, w["crop"], w["stride"], self.backbone.patch, w["padding"])
+
+    def score(self, picture: Tensor, size: tuple[int, int]) -> StitchedMaps:
+        """Cosine maps of the queries over a normalised picture (3, h, w), at `size` (H, W)."""
+        plan = self.windows_over(tuple(picture.shape[1:]))
+        tiles = torch.cat([self.match(batch) for batch in plan.cut(picture, self.window["batch"])])
+        rows, columns = (
+            side.operator(n).to(tiles.device) for side, n in zip((plan.rows, plan.columns), size, strict=True)
+        )
+        return StitchedMaps(plan.lattice(tiles), rows, columns)
+
+    def match(self, batch: Tensor) -> Tensor:
+        """Cosines (N, Q, h, w), fp32, of the windows' patches (N, 3, H, W) with the queries."""
+        trace = self.backbone.trace(batch)
+        features = F.normalize(self.backbone.tail(trace, self.text.features).float(), dim=1)
+        scores = torch.einsum("ndhw,qd->nqhw", features, self.text.features)
+        return self.backbone.tail.rescore(scores, trace)
+
+    def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
+        """The maps after every step, or as they are when there is none."""
+        for step in self.steps:
+            maps = DenseMaps(step(maps.dense(), picture))
+        return maps
+
+    def _forward(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
+        return self.extract_feat(inputs)
+
+    def extract_feat(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Patch features (D, h, w) of each picture, read as one window."""
+        self.prepare()
+        return [self.backbone(picture[None], self.text.features)[0] for picture in inputs]
+
+    def encode_decode(self, inputs: list[Tensor], batch_data_samples: list[SegDataSample]) -> list[Tensor]:
+        """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""
+        self.prepare()
+        shapes = [sample.ori_shape for sample in batch_data_samples]
+        maps = [self.refine(self.score(x, shape), x) for x, shape in zip(inputs, shapes, strict=True)]
+        return [self.labelling.probabilities(m.dense()) for m in maps]
+
+    def loss(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict:
+        raise NotImplementedError("the methods are training-free: there is no loss")

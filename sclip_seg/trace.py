@@ -1,0 +1,103 @@
+"""What a tail may look at: the frozen trunk's hidden states and, block by block, its queries, keys and values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError
+
+
+def position(block: int, depth: int) -> int:
+    """Index of `block` among `depth` blocks, counted from the end when negative; -1 is the state before the first."""
+    index = block if block >= 0 else block + depth
+    if not -1 <= index < depth:
+        raise InputError(f"block {block} is asked for, and the tower has {depth}")
+    return index
+
+
+@dataclass(frozen=True)
+class QKV:
+    """What the attention of one block sees. Each projection is computed when it is first read, and only then.
+
+    `tokens` Y (N, T, C) is the block's input after its first LayerNorm; the first `prefix` tokens are no patches.
+    """
+
+    attn: nn.Module
+    tokens: Tensor
+    grid: tuple[int, int]
+    prefix: int = 1
+
+    @property
+    def heads(self) -> int:
+        return self.attn.num_heads
+
+    @property
+    def scale(self) -> float:
+        """1/√d for heads of width d."""
+        return (self.tokens.shape[-1] // self.heads) ** -0.5
+
+    def split(self, projected: Tensor) -> Tensor:
+        """(N, T, C) -> (N, heads, T, d)."""
+        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _project(self, part: int) -> Tensor:
+        rows = slice(part * self.tokens.shape[-1], (part + 1) * self.tokens.shape[-1])
+        return self.split(F.linear(self.tokens, self.attn.in_proj_weight[rows], self.attn.in_proj_bias[rows]))
+
+    @cached_property
+    def q(self) -> Tensor:
+        """(N, heads, T, d)"""
+        return self._project(0)
+
+    @cached_property
+    def k(self) -> Tensor:
+        """(N, heads, T, d)"""
+        return self._project(1)
+
+    @cached_property
+    def v(self) -> Tensor:
+        """(N, heads, T, d)"""
+        return self._project(2)
+
+    def output(self, heads: Tensor) -> Tensor:
+        """Joins (N, heads, T, d) and applies W_o and b_o: (N, T, C)."""
+        return self.attn.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The read-only record of a batch of N windows' way through the trunk.
+
+    `states` maps a block's index to its output (N, T, C); it holds what the tail said it reads (`Tail.reads`).
+    Block -1 is the last one, as in a list; `hidden(-2)` is therefore the last block's input.
+    """
+
+    image: Tensor
+    grid: tuple[int, int]
+    states: dict[int, Tensor]
+    blocks: nn.ModuleList
+    ln_post: nn.Module
+    proj: Tensor
+    prefix: int = 1
+
+    def hidden(self, block: int) -> Tensor:
+        """Output of `block`, (N, T, C)."""
+        return self.states[position(block, len(self.blocks))]
+
+    def before(self, block: int) -> Tensor:
+        """Input of `block`, (N, T, C)."""
+        return self.states[position(block, len(self.blocks)) - 1]
+
+    def qkv(self, block: int) -> QKV:
+        """What the attention of `block` saw."""
+        module = self.blocks[block]
+        return QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        """Joint-space patch features of (N, T, C) tokens: LN_post, then proj: (N, D, h, w)."""
+        features = self.ln_post(tokens[:, self.prefix :]) @ self.proj
+        return features.transpose(1, 2).unflatten(2, self.grid)

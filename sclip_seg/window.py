@@ -1,0 +1,126 @@
+"""Sliding windows, and the stitching of their patch scores as a linear operator.
+
+As published, a window's patch scores are upsampled bilinearly to its pixels, the windows are added up and divided by
+the number of windows that cover a pixel, and the sum is resized bilinearly to the label's size. Each step is linear,
+acts the same on every query and is a product of rows and columns. With L (gh, gw) the scores of all windows laid out
+by window row and window column, the whole chain is R L Cᵀ, with R (H0, gh) and C (W0, gw) fixed by the sizes alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import InputError
+
+PADDINGS = ("stretch", "symmetric")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the windows over a picture: `side`, `crop` and the windows' `starts`, in pixels.
+
+    A window is seen as `patches` patches of `patch` pixels. `before` and `after` are the pixels of zeros put around
+    it; with none, a side that the patch does not divide leaves its rest unseen and the grid is stretched over it.
+    """
+
+    side: int
+    crop: int
+    starts: tuple[int, ...]
+    patch: int
+    before: int = 0
+    after: int = 0
+
+    @property
+    def patches(self) -> int:
+        return (self.crop + self.before + self.after) // self.patch
+
+    def operator(self, size: int) -> Tensor:
+        """(size, windows · patches) fp32: patch scores along this axis -> scores at `size` pixels."""
+        return _operator(self, size)
+
+
+def axis(side: int, crop: int | None, stride: int, patch: int, padding: str = "stretch") -> Axis:
+    """mmseg's rule: starts at multiples of the stride, the last window moved back to end with the picture.
+
+    `crop` None is the whole side. A side shorter than the crop is one window of that side.
+    """
+    crop = min(crop or side, side)
+    count = max(side - crop + stride - 1, 0) // stride + 1
+    starts = tuple(min(index * stride, side - crop) for index in range(count))
+    short = -crop % patch if padding == "symmetric" else 0
+    return Axis(side, crop, starts, patch, short // 2, short - short // 2)
+
+
+@lru_cache(maxsize=256)
+def _operator(a: Axis, size: int) -> Tensor:
+    seen = slice(a.before, a.before + a.crop)
+    enlarge = _bilinear(a.patches, a.crop + a.before + a.after)[seen]
+    lattice = torch.zeros(a.side, len(a.starts), a.patches, dtype=torch.float64)
+    cover = torch.zeros(a.side, 1, 1, dtype=torch.float64)
+    for index, start in enumerate(a.starts):
+        lattice[start : start + a.crop, index] = enlarge
+        cover[start : start + a.crop] += 1
+    return (_bilinear(a.side, size) @ (lattice / cover).flatten(1)).float()
+
+
+def _bilinear(source: int, target: int) -> Tensor:
+    """(target, source) fp64: torch's linear interpolation, align_corners=False, as a matrix."""
+    unit = torch.eye(source, dtype=torch.float64)[None]
+    return F.interpolate(unit, size=target, mode="linear", align_corners=False)[0].T
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows over a picture of some size: a product of row and column intervals."""
+
+    rows: Axis
+    columns: Axis
+
+    def __len__(self) -> int:
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """(top, left, bottom, right) of every window, row by row."""
+        return [
+            (top, left, top + self.rows.crop, left + self.columns.crop)
+            for top in self.rows.starts
+            for left in self.columns.starts
+        ]
+
+    def cut(self, picture: Tensor, batch: int) -> Iterator[Tensor]:
+        """The windows of (3, H, W), padded if so asked, in batches of at most `batch`: (n, 3, h, w)."""
+        margins = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
+        picture_boxes = self.boxes()
+        for first in range(0, len(picture_boxes), batch):
+            crops = [picture[:, t:b, left:r] for t, left, b, r in picture_boxes[first : first + batch]]
+            yield F.pad(torch.stack(crops), margins) if any(margins) else torch.stack(crops)
+
+    def lattice(self, scores: Tensor) -> Tensor:
+        """Patch scores (N, Q, h, w) of all windows -> (Q, rows · h, columns · w)."""
+        tiles = scores.unflatten(0, (len(self.rows.starts), len(self.columns.starts)))
+        return tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+
+def windows(
+    size: tuple[int, int], crop: int | None, stride: int | None, patch: int, padding: str = "stretch"
+) -> Windows:
+    """Windows over a picture of `size` (H, W): `crop` a side and `stride` apart, both in pixels.
+
+    `crop` None is the whole picture as one window. `padding` 'stretch': a side that the patch does not divide loses
+    its rest to the network and the grid is stretched over the window (SCLIP, NACLIP); 'symmetric': the window is
+    padded with zeros to a multiple of the patch and the scores are cropped back (ClearCLIP).
+
+    Raises:
+        InputError: a crop or stride below one, a stride above the crop (pixels would be seen by no window).
+    """
+    if padding not in PADDINGS:
+        raise InputError(f"window.padding is {padding!r}; choose one of {', '.join(PADDINGS)}")
+    if crop is not None and (crop < patch or stride is None or not 1 <= stride <= crop):
+        raise InputError(
+            f"window.crop={crop}, window.stride={stride}: needs {patch} (a patch) <= crop, 1 <= stride <= crop"
+        )
+    return Windows(*(axis(side, crop, stride or side, patch, padding) for side in size))

@@ -1,0 +1,154 @@
+"""The installation: mmseg with and without a compiled mmcv, and the pinned set inside the ranges."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sclip_seg import mmcv_shim
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+# Where mmseg keeps the ops that it takes from mmcv.ops when it is imported.
+HOLDERS = """
+HOLDERS = [
+    ("mmseg.models.losses.focal_loss", "_sigmoid_focal_loss", "sigmoid_focal_loss"),
+    ("mmseg.models.decode_heads.cc_head", "CrissCrossAttention", "CrissCrossAttention"),
+    ("mmseg.models.decode_heads.psa_head", "PSAMask", "PSAMask"),
+    ("mmseg.models.decode_heads.point_head", "point_sample", "point_sample"),
+    ("mmseg.models.decode_heads.san_head", "point_sample", "point_sample"),
+    ("mmseg.models.utils.point_sample", "point_sample", "point_sample"),
+    ("mmseg.utils.mask_classification", "point_sample", "point_sample"),
+]
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    """A fresh interpreter: what is imported here must not leak into what is asked there."""
+    result = subprocess.run(
+        [sys.executable, "-c", HOLDERS + code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def lite():
+    if importlib.util.find_spec("mmcv._ext") is not None:
+        pytest.skip("a compiled mmcv is installed")
+
+
+@pytest.mark.usefixtures("lite")
+def test_without_compiled_mmcv():
+    result = run("""
+import importlib, sys
+import sclip_seg
+from mmengine.utils.dl_utils.misc import mmcv_full_available
+import mmseg.apis, mmseg.datasets, mmseg.engine, mmseg.evaluation, mmseg.models, mmseg.visualization
+
+assert "mmcv.ops" not in sys.modules
+assert "mmcv._ext" not in sys.modules
+assert not mmcv_full_available()
+
+def call(op):
+    op(1, scale=2)
+
+def subclass(op):
+    class Derived(op):
+        pass
+
+for module, attribute, name in HOLDERS:
+    for misuse in (call, subclass):
+        try:
+            misuse(getattr(importlib.import_module(module), attribute))
+        except ImportError as error:
+            assert f"mmcv.ops.{name} " in str(error) and "pip install mmcv" in str(error), error
+        else:
+            raise AssertionError(f"{module}.{attribute} did not refuse to {misuse.__name__}")
+""")
+    assert "MultiScaleDeformableAttention" not in result.stderr
+
+
+@pytest.mark.usefixtures("lite")
+def test_stand_in_leaves_after_a_failed_import(monkeypatch):
+    monkeypatch.setattr(mmcv_shim, "MMSEG_PACKAGES", ("mmseg.no_such_package",))
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        mmcv_shim.import_mmseg()
+    assert "mmcv.ops" not in sys.modules
+
+
+def test_with_compiled_mmcv(tmp_path):
+    """A made-up `mmcv._ext` and `mmcv.ops`, found before mmcv-lite's own: the shim must not touch them."""
+    (tmp_path / "_ext.py").touch()
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "__init__.py").write_text(
+        "CrissCrossAttention = DeformConv2d = ModulatedDeformConv2d = PSAMask = SyncBatchNorm = object\n"
+        "def point_sample(): return 'compiled'\n"
+        "def sigmoid_focal_loss(): return 'compiled'\n"
+    )
+    (tmp_path / "ops" / "multi_scale_deform_attn.py").write_text("MultiScaleDeformableAttention = object\n")
+    run(
+        """
+import importlib, os, sys
+import mmcv
+mmcv.__path__.insert(0, os.environ["COMPILED_MMCV"])
+import sclip_seg
+from mmengine.utils.dl_utils.misc import mmcv_full_available
+
+assert mmcv_full_available()
+assert sys.modules["mmcv.ops"].__file__.startswith(os.environ["COMPILED_MMCV"])
+for module, attribute, name in HOLDERS:
+    assert getattr(importlib.import_module(module), attribute) is getattr(sys.modules["mmcv.ops"], name)
+assert importlib.import_module("mmseg.utils.mask_classification").point_sample() == "compiled"
+""",
+        COMPILED_MMCV=str(tmp_path),
+    )
+
+
+def pins() -> list[Requirement]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
+
+
+def version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    return specifier.version
+
+
+def ranges() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["test"]]
+
+
+def test_every_requirement_is_pinned():
+    loose = [str(pin) for pin in pins() if not re.fullmatch(r"==[^*,]+", str(pin.specifier))]
+    assert pins()
+    assert not loose
+
+
+@pytest.mark.parametrize("wanted", ranges(), ids=str)
+def test_range_admits_the_pins(wanted):
+    name = canonicalize_name(wanted.name)
+    versions = [version(pin) for pin in pins() if canonicalize_name(pin.name) == name]
+    assert versions
+    assert all(map(wanted.specifier.contains, versions))
+
+
+def test_every_range_has_a_lowest_version():
+    """`make test-oldest` installs that version; without a bound it would be the first release ever made."""
+    assert not [str(wanted) for wanted in ranges() if ">=" not in str(wanted.specifier)]

@@ -1,0 +1,200 @@
+"""Hold our methods against what the official codes compute on tiny weights: `python tools/parity.py DIR`.
+
+DIR holds `recipe.py` (weights and inputs) and the reference outputs `visual_*.npz`, `e2e_*_voc21.npz`,
+`openai_pooled_text.npz`. One line per case with the largest difference; exit status 1 beyond a tolerance.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from sclip_seg.config import load_config
+from sclip_seg.encoder import DenseCLIP
+from sclip_seg.segmentor import OpenVocabSegmentor
+from sclip_seg.text import encode_prompts
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FEATURES, PROBES, TEXT, MAPS = 2e-5, 5e-5, 2e-5, 2e-5  # fp32, CPU; see DIR/README.md
+CLOSE = 2e-4  # two best scores this close to each other (relative) may change places
+
+
+def last_block(attention: str | dict, residual: bool = True, mlp: bool = True) -> dict:
+    return dict(type="LastBlock", attention=attention, residual=residual, mlp=mlp)
+
+
+TAILS = {
+    "vanilla": last_block("qk"),
+    "vanilla_openclip": last_block("qk"),
+    "vanilla_reduced": last_block("qk", False, False),
+    "maskclip_full": dict(type="MaskCLIP"),
+    "maskclip_reduced": dict(type="MaskCLIP", residual=False, mlp=False),
+    "sclip": last_block("csa"),
+    "sclip_reduced": last_block("csa", False, False),
+    "clearclip": last_block("qq", False, False),
+    "clearclip_full": last_block("qq"),
+    "naclip": last_block("naclip", False, False),
+    "naclip_full": last_block("naclip"),
+    "naclip_kk": last_block("kk", False, False),
+    "naclip_nonly": last_block("nonly", False, False),
+    "naclip_qk_reduced": last_block("qk", False, False),
+}
+
+
+class Reference:
+    """The folder of reference outputs, and a tower with its weights under the open_clip name `parity`."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder = folder
+        self.recipe = _module(folder / "recipe.py")
+        self.weights = scratch / "parity.pt"
+        torch.save(self.recipe.tiny_state_dict(), self.weights)
+        r = self.recipe
+        config = {
+            "embed_dim": r.EMB,
+            "quick_gelu": True,
+            "vision_cfg": {
+                "image_size": r.RES,
+                "layers": r.VL,
+                "width": r.VW,
+                "head_width": r.VW // r.VH,
+                "patch_size": r.PATCH,
+            },
+            "text_cfg": {
+                "context_length": r.CTX,
+                "vocab_size": r.VOCAB,
+                "width": r.TW,
+                "heads": r.TH,
+                "layers": r.TL,
+            },
+        }
+        (scratch / "parity.json").write_text(json.dumps(config))
+        open_clip.add_model_config(scratch / "parity.json")
+
+    def backbone(self, tail: dict) -> DenseCLIP:
+        return DenseCLIP("parity", str(self.weights), tail)
+
+    def load(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.folder / f"{name}.npz") as arrays:
+            return dict(arrays)
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("parity_recipe", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def visual_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
+    """(case, difference, tolerance) of unit patch features, for every tail and input."""
+    directions = torch.randn((64, 2), generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    for name, tail in TAILS.items():
+        backbone, expected = reference.backbone(tail), reference.load(f"visual_{name}")
+        for size in ("square", "wide"):
+            if size not in expected:
+                continue
+            with torch.no_grad():
+                features = F.normalize(backbone(reference.recipe.tiny_input(size))[0], dim=0).flatten(1).T
+            probes = (features.double() @ directions).numpy()
+            yield f"{name} {size}", _gap(features[::3].numpy(), expected[size]), FEATURES
+            yield f"{name} {size} probes", _gap(probes, expected[f"{size}.probe"]), PROBES
+        if "square.attn_rows" in expected:
+            with torch.no_grad():
+                qkv = backbone.trace(reference.recipe.tiny_input("square")).qkv(-1)
+                rows = backbone.tail.attention(qkv).weights()[0, :, ::49]
+            yield f"{name} attention rows", _gap(rows.numpy(), expected["square.attn_rows"]), FEATURES
+
+
+def text_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
+    """Unit text features of six strings."""
+    expected = reference.load("openai_pooled_text")
+    clip = reference.backbone(TAILS["vanilla"]).clip
+    tokens = open_clip.get_tokenizer("parity")([str(s) for s in expected["strings"]])
+    longest = int(tokens.argmax(1).max()) + 1
+    with torch.no_grad():
+        features = F.normalize(encode_prompts(clip, tokens[:, :longest]), dim=-1)
+    yield "text features", _gap(features.numpy(), expected["text"]), TEXT
+
+
+def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
+    """Text bank, score maps, probabilities and labels of whole segmentors on one photo, with their VOC21 configs."""
+    for method in ("sclip", "naclip", "clearclip"):
+        expected = reference.load(f"e2e_{method}_voc21")
+        config = load_config(CONFIGS / f"{method}.py", "voc21")
+        config.model.backbone.update(arch="parity", pretrained=str(reference.weights), quick_gelu=True)
+        config.model.update(text_cache=None, precision="fp32")
+        model = MODELS.build(config.model).eval()
+        picture = cv2.imread(str(reference.folder / "photos" / "synth_open.png"))
+        sample = SegDataSample(metainfo=dict(ori_shape=picture.shape[:2]))
+        data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
+        data = model.data_preprocessor(data)
+        labels = model.predict(**data)[0].pred_sem_seg.data[0].numpy()
+        maps = model.refine(model.score(data["inputs"][0], picture.shape[:2]), data["inputs"][0])
+        classes = published_probabilities(method, model, maps.dense())
+
+        yield f"{method} end to end: text bank", _gap(model.text.features.numpy(), expected["text"]), TEXT
+        owners = (model.text.owner.numpy() != expected["query_idx"]).sum()
+        yield f"{method} end to end: wrong owners", float(owners), 0.0
+        if "synth.logits" in expected:
+            ours = maps.dense()[:, ::32, ::32].numpy()
+            yield f"{method} end to end: score maps", _gap(ours, expected["synth.logits"]), MAPS
+        best = classes.amax(0)[::8, ::8].numpy()
+        yield f"{method} end to end: largest probability", _gap(best, expected["synth.maxprob"]), MAPS
+        top = classes.topk(2, dim=0).values
+        sure = ((top[0] - top[1]) / top[0] > CLOSE).numpy()
+        wrong = (labels != expected["synth.label"]) & sure
+        yield f"{method} end to end: wrong labels where sure", float(wrong.sum()), 0.0
+
+
+def published_probabilities(method: str, model: OpenVocabSegmentor, scores: torch.Tensor) -> torch.Tensor:
+    """Class probabilities (K, H, W) where each official code leaves them; the labels do not depend on it.
+
+    SCLIP: classes that its area filter removes are 0. NACLIP: divided by their sum after the threshold.
+    """
+    classes = model.labelling.probabilities(scores)
+    if method == "sclip":
+        return classes * model.labelling.large_enough(classes.argmax(0))[:, None, None]
+    return classes / classes.sum(0) if method == "naclip" else classes
+
+
+def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if ours.shape != theirs.shape:
+        raise SystemExit(f"shapes differ: ours {ours.shape}, theirs {theirs.shape}")
+    return float(np.abs(ours.astype(np.float64) - theirs).max())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the reference outputs are")
+    folder = parser.parse_args(arguments).folder
+    if not (folder / "recipe.py").is_file():
+        print(f"error: {folder} holds no reference outputs (recipe.py is missing)", file=sys.stderr)
+        return 2
+    warnings.simplefilter("ignore")
+    failed = count = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        reference = Reference(folder, Path(scratch))
+        for cases in (visual_cases, text_cases, end_to_end_cases):
+            for name, gap, tolerance in cases(reference):
+                count, failed = count + 1, failed + (not gap <= tolerance)
+                print(f"{'ok  ' if gap <= tolerance else 'FAIL'} {name:<48} {gap:9.2e}  (at most {tolerance:.0e})")
+    print(f"{count - failed} of {count} cases within tolerance")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Evaluate a method on a dataset: `python tools/test.py configs/sclip.py --dataset voc21`."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+
+from sclip_seg.config import choices, load_config
+from sclip_seg.data_check import check_dataset
+from sclip_seg.errors import InputError
+from sclip_seg.result import (
+    commit,
+    config_digest,
+    short_hash,
+    signature,
+    template_name,
+    versions,
+    write_atomically,
+)
+from sclip_seg.vocabulary import Vocabulary
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a method's file, e.g. configs/sclip.py")
+    parser.add_argument("--dataset", metavar="NAME", help="a file of configs/_base_/datasets (default: voc21)")
+    parser.add_argument("--backbone", metavar="NAME", help="a file of configs/_base_/backbones")
+    parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/METHOD/BACKBONE/DATASET")
+    parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
+    parser.add_argument("--show-dir", metavar="DIR", help="write picture, prediction and label side by side")
+    parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG")
+    parser.add_argument("--limit", type=int, metavar="N", help="first N pictures only; marked in the result")
+    parser.add_argument("--list", action="store_true", help="list methods, datasets and backbones, and end")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override a setting, e.g. model.window.crop=336 model.precision=bf16",
+    )
+    options = parser.parse_args(arguments)
+    if options.config is None and not options.list:
+        parser.error("a CONFIG is needed, e.g. configs/sclip.py (--list shows what there is)")
+    if options.limit is not None and options.limit < 1:
+        parser.error("--limit must be at least 1")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line about what the user can mend."""
+    options = parse(arguments)
+    warnings.showwarning = _warn
+    try:
+        if options.list:
+            folder = Path(options.config).parent if options.config else CONFIGS
+            print("\n".join(f"{axis} {name}" for axis, names in choices(folder).items() for name in names))
+        else:
+            evaluate(options)
+    except InputError as error:
+        print(f"error: {str(error).strip().rsplit('InputError: ', 1)[-1]}", file=sys.stderr)
+        return 2
+    except torch.cuda.OutOfMemoryError:
+        print("error: out of GPU memory; try --cfg-options model.window.batch=1", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _warn(message: Warning, category: type, *_) -> None:
+    if issubclass(category, UserWarning) and is_main_process():
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def evaluate(options: argparse.Namespace) -> dict:
+    """Checks, runs, prints the table and writes `result.json`; the result as a dict."""
+    config = load_config(options.config, options.dataset, options.backbone, options.cfg_options)
+    total = check(config)
+    prepare(config, options, total)
+    runner = build(config)
+    try:
+        metrics = runner.test()
+    except Exception:
+        if is_main_process() and not any(Path(config.work_dir).glob("result.json")):
+            shutil.rmtree(config.work_dir, ignore_errors=True)
+        raise
+    result = describe(config, runner, metrics, total) if is_main_process() else {}
+    if result:
+        path = Path(config.work_dir) / "result.json"
+        write_atomically(path, json.dumps(result, indent=2) + "\n")
+        print(runner.test_evaluator.metrics[0].table())
+        print(f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)")
+        print(result["signature"])
+        print(f"written to {path}")
+    return result
+
+
+def check(config: Config) -> int:
+    """The dataset's picture count, after everything that can be known wrong before a model is built."""
+    dataset = config.test_dataloader.dataset.to_dict()
+    total = check_dataset(dataset)
+    init_default_scope(config.default_scope)
+    classes = DATASETS.build({**dataset, "lazy_init": True}).metainfo["classes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the segmentor loads the vocabulary again and warns then
+        Vocabulary.load(config.model.vocabulary).check(classes)
+    return total
+
+
+def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
+    """Puts what belongs to this run, not to the protocol, into the config."""
+    axes = config.axes
+    config.work_dir = options.work_dir or str(Path("work_dirs", axes.method, axes.backbone, axes.dataset))
+    config.launcher = options.launcher
+    if options.limit and options.limit < total:
+        config.test_dataloader.dataset.indices = options.limit
+    config.custom_hooks = [dict(type="Progress")]
+    if options.out:
+        config.custom_hooks.append(dict(type="SaveLabels", folder=options.out))
+    if options.show_dir:
+        config.custom_hooks.append(dict(type="DrawPictures", folder=options.show_dir))
+    if options.launcher == "pytorch" and not torch.cuda.is_available():
+        torch.distributed.init_process_group("gloo")  # mmengine's own start-up asks for a CUDA device
+
+
+def build(config: Config) -> Runner:
+    """The runner; its work folder holds the resolved config as `config.py`."""
+    config = Config(config.to_dict(), cfg_text="resolved", filename="config.py")
+    try:
+        return Runner.from_cfg(config)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise InputError(f"the config has an unknown key: {error}") from error
+    except OSError as error:
+        raise InputError(f"the work folder {config.work_dir} cannot be written: {error}") from error
+
+
+def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
+    """Score, protocol and provenance of the run, as plain data."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    metric = runner.test_evaluator.metrics[0]
+    progress = next(hook for hook in runner.hooks if type(hook).__name__ == "Progress")
+    names = list(metric.per_class)
+    background = names[model.labelling.background] if model.labelling.background is not None else None
+    foreground = [row["iou"] for name, row in metric.per_class.items() if name != background and row["iou"] is not None]
+    return {
+        "method": config.axes.method,
+        "dataset": config.axes.dataset,
+        "miou": metrics["mIoU"],
+        "foreground_miou": sum(foreground) / len(foreground) if foreground else None,
+        "aacc": metrics["aAcc"],
+        "macc": metrics["mAcc"],
+        "images": metric.images,
+        "images_in_dataset": total,
+        "partial": metric.images != total,
+        "signature": signature(config, model, metric.images, total),
+        "backbone": {
+            "name": config.axes.backbone,
+            "arch": model.backbone.arch,
+            "pretrained": model.backbone.pretrained,
+            "digest": model.backbone.digest,
+        },
+        "vocabulary": {
+            "name": model.vocabulary.name,
+            "digest": model.vocabulary.digest,
+            "queries": len(model.vocabulary.queries),
+        },
+        "templates": {
+            "name": template_name(config.model.get("templates", "imagenet80"), model.templates),
+            "digest": short_hash(model.templates),
+            "count": len(model.templates),
+        },
+        "precision": model.precision,
+        "device": _device_name(model),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+        "seconds_per_image": progress.seconds_per_image,
+        "per_class": metric.per_class,
+        "versions": versions(),
+        "commit": commit(),
+        "config_digest": config_digest(config),
+        "config": config.to_dict(),
+    }
+
+
+def _device_name(model: torch.nn.Module) -> str:
+    device = next(model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
