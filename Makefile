@@ -68,7 +68,8 @@ $(UV_STAMP):
 	@$(PYTHON) -m pip --version > /dev/null || \
 		{ echo "install pip (Debian: python3-pip), or make PYTHON=/path/to/a/python3/with/pip ..." >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip .venv
-	$(PYTHON) -m pip install --quiet --upgrade --target .venv/uv uv
+	PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		$(PYTHON) -m pip install --quiet --upgrade --target .venv/uv uv
 	@touch $@
 
 $(INSTALLED): requirements.txt pyproject.toml $(UV_STAMP)

@@ -114,7 +114,8 @@ class FolderDataset(BaseSegDataset):
     The picture NAME + picture_suffix (any of several) belongs to the label NAME + label_suffix; NAME may hold
     subfolders. Labels are 8-bit: value i is class i, 255 is ignored; with `reduce_zero_label`, 0 is ignored
     too and value i is class i - 1. `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
-    `Vocabulary.load` takes; each class is named by its first query. Raises InputError.
+    `Vocabulary.load` takes; each class is named by its first query, and the class of index `background` (None
+    for none) "background". Raises InputError.
     """
 
     def __init__(
@@ -127,12 +128,15 @@ class FolderDataset(BaseSegDataset):
         label_suffix: str = ".png",
         ann_file: str = "",
         reduce_zero_label: bool = False,
+        background: int | None = None,
         indices: int | Sequence[int] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
-        names = Vocabulary.load(vocabulary).names
+        names = list(Vocabulary.load(vocabulary).names)
+        if background is not None:
+            names[background] = "background"
         self.picture_suffixes = as_suffixes(picture_suffix)
         super().__init__(
             data_root=data_root,

@@ -1,0 +1,81 @@
+"""The main job on the toy world, offline: draws it, evaluates five methods, prints one table (`make demo`)."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from prettytable import PrettyTable
+from test import evaluate, parse
+from toy_world import make
+
+from sclip_seg.drawing import LINE, overlay
+from sclip_seg.datasets import make_palette
+from sclip_seg.errors import InputError
+from sclip_seg.result import write_atomically
+from sclip_seg.vocabulary import Vocabulary
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+METHODS = ("clip", "maskclip", "sclip", "clearclip", "naclip")
+DATASETS = ("toy", "toy_stuff")
+DATA, OUT = Path("data/toy"), Path("work_dirs/demo")
+COUNT, SEED, SHOWN = 100, 0, 4
+
+
+def main() -> int:
+    try:
+        make(DATA, COUNT, SEED)
+        rows = [row(method, dataset) for dataset in DATASETS for method in METHODS]
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_atomically(OUT / "summary.json", json.dumps(rows, indent=2) + "\n")
+    for dataset in DATASETS:
+        compare(dataset).save(OUT / f"{dataset}.png")
+    print(table(rows))
+    print(f"written to {OUT / 'summary.json'}; pictures of predictions: {OUT}/{{{','.join(DATASETS)}}}.png")
+    return 0
+
+
+def row(method: str, dataset: str) -> dict:
+    """Evaluates one cell through tools/test.py."""
+    cell = OUT / method / dataset
+    arguments = [str(CONFIGS / f"{method}.py"), "--dataset", dataset, "--backbone", "toy"]
+    result = evaluate(parse([*arguments, "--work-dir", str(cell), "--out", str(cell / "labels")]))
+    keys = ("method", "dataset", "miou", "foreground_miou", "aacc", "seconds_per_image", "signature")
+    return {key: result[key] for key in keys}
+
+
+def table(rows: list[dict]) -> PrettyTable:
+    """mIoU over all classes, and over the things alone where there is a background."""
+    table = PrettyTable(["dataset", "method", "mIoU", "foreground mIoU", "s/picture"], align="r")
+    table.align["dataset"] = table.align["method"] = "l"
+    for r in rows:
+        numbers = f"{r['miou']:.1f}", f"{r['foreground_miou']:.1f}", f"{r['seconds_per_image']:.3f}"
+        table.add_row([r["dataset"], r["method"], *numbers], divider=r["method"] == METHODS[-1])
+    return table
+
+
+def compare(dataset: str) -> Image.Image:
+    """The first pictures, their labels and every method's prediction, a picture a row."""
+    palette = make_palette(len(Vocabulary.load(dataset)))
+    truth = DATA / ("labels/val" if dataset == "toy" else "labels_stuff/val")
+    folders = {"label": truth} | {m: OUT / m / dataset / "labels" for m in METHODS}
+    names = sorted(path.name for path in truth.glob("*.png"))[:SHOWN]
+    pictures = [np.asarray(Image.open(DATA / "images/val" / name)) for name in names]
+    cell = max(max(picture.shape[:2]) for picture in pictures) + 6
+    canvas = Image.new("RGB", (cell * (1 + len(folders)), LINE + cell * SHOWN), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(["picture", *folders]):
+        draw.text((cell * column + 2, 2), title, "black")
+    for index, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        maps = [np.asarray(Image.open(folder / name)) for folder in folders.values()]
+        panels = [picture, *(overlay(picture, labels, palette, 0.8) for labels in maps)]
+        for column, panel in enumerate(panels):
+            canvas.paste(Image.fromarray(panel), (cell * column, LINE + cell * index))
+    return canvas
+
+
+if __name__ == "__main__":
+    sys.exit(main())
