@@ -1,18 +1,23 @@
 """From the three axes (method, dataset, backbone) to one resolved config."""
 
 import difflib
+import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.registry import Registry
+from mmseg.registry import DATA_SAMPLERS, LOOPS, METRICS, MODELS, TRANSFORMS
+from torch.utils.data import DataLoader
 
 from .errors import InputError
+from .registry import ATTENTION, STEPS, TAILS
 
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
-    *("model", "dataset", "settings", "protocol", "published", "axes"),
+    *("model", "dataset", "settings", "protocol", "published", "axes", "pack"),
     *("test_dataloader", "test_evaluator", "test_cfg", "test_pipeline"),
     *(
         "default_scope",
@@ -35,6 +40,27 @@ KEYS = {
     ),
     "experiment_name",
 }
+NEEDED = ("axes", "model", "test_dataloader", "test_evaluator", "test_cfg")
+# Keys that the method's file has used up when it is loaded, and what their values have gone into.
+USED_UP = {
+    "axes": "what --dataset and --backbone choose",
+    "dataset": "test_dataloader.dataset",
+    **dict.fromkeys(("settings", "protocol", "published"), "model"),
+}
+# Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
+SHELVES = {
+    "model": MODELS,
+    "model.backbone": MODELS,
+    "model.backbone.tail": TAILS,
+    "model.backbone.tail.attention": ATTENTION,
+    "model.refine": STEPS,
+    "test_dataloader.sampler": DATA_SAMPLERS,
+    "test_dataloader.dataset.pipeline": TRANSFORMS,
+    "test_pipeline": TRANSFORMS,
+    "test_evaluator": METRICS,
+    "test_cfg": LOOPS,
+}
+LISTED = 30  # names; more of them help nobody
 
 
 def choices(folder: Path) -> dict[str, list[str]]:
@@ -59,7 +85,7 @@ def load_config(
     leaks in. `config.axes` says what was chosen.
 
     Raises:
-        InputError: no such file or name (with the near ones), a file that does not load, an unknown key.
+        InputError: no such file or name (with the near ones), a file that does not load, an unknown key or type.
     """
     path = Path(path)
     have = choices(path.parent)
@@ -73,14 +99,56 @@ def load_config(
     unknown = sorted(set(config.keys()) - KEYS)
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}{near(unknown[0], KEYS)}")
+    absent = [key for key in NEEDED if key not in config]
+    if absent:
+        raise InputError(f"{path} is no method's config, it lacks {', '.join(absent)}{near('', have['method'])}")
     for key in options or {}:
-        if key.split(".")[0] not in KEYS:
-            raise InputError(f"--cfg-options names the unknown key {key!r}{near(key.split('.')[0], KEYS)}")
+        top = key.split(".")[0]
+        if top not in KEYS:
+            raise InputError(f"--cfg-options names the unknown key {key!r}{near(top, KEYS)}")
+        if top in USED_UP:
+            raise InputError(f"--cfg-options {key} would change nothing: override {USED_UP[top]} instead")
     try:
         config.merge_from_dict(options or {})
     except Exception as error:
         raise InputError(f"--cfg-options {options} cannot be applied: {error}") from error
+    check_parts(config)
     return config
+
+
+def check_parts(config: Config) -> None:
+    """Every `type` stands on its shelf, and takes the keys beside it. Raises InputError, with the near names."""
+    for place, shelf in SHELVES.items():
+        for part in _parts(config, place):
+            _check_part(place, part, shelf)
+    _check_keys("test_dataloader", config.test_dataloader, [*inspect.signature(DataLoader).parameters])
+
+
+def _parts(config: Config, place: str) -> Iterator[dict | str]:
+    """What stands at `a.b.c`: nothing, one part, or each of several."""
+    for key in place.split("."):
+        config = config.get(key) if isinstance(config, dict | Config) else None
+    if config is not None:
+        yield from config if isinstance(config, list | tuple) else [config]
+
+
+def _check_part(place: str, part: dict | str, shelf: Registry) -> None:
+    keys = part if isinstance(part, dict) else {"type": part}
+    kind = keys.get("type")
+    found = shelf.get(kind) if isinstance(kind, str) else kind
+    if found is None:
+        names = shelf.module_dict.keys() | (shelf.parent.module_dict.keys() if shelf.parent else set())
+        raise InputError(f"{place} is of type {kind!r}, and there is no such {shelf.name}{near(str(kind), names)}")
+    parameters = inspect.signature(found).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        # An attention's first parameter is what it looks at, no option.
+        _check_keys(f"{place} ({kind})", keys, [*parameters][shelf is ATTENTION :])
+
+
+def _check_keys(what: str, keys: Iterable[str], known: Iterable[str]) -> None:
+    for key in keys:
+        if key not in ("type", *known):
+            raise InputError(f"{what} has no key {key!r}{near(key, known)}")
 
 
 def _read(path: Path, chosen: dict[str, str | None]) -> Config:
@@ -104,9 +172,9 @@ def _read(path: Path, chosen: dict[str, str | None]) -> Config:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """`; did you mean ...` with the near names, else the list of all."""
+    """`; did you mean ...` with the near names, else the list of all, unless it is long."""
     names = sorted(names)
     close = difflib.get_close_matches(name, names, n=3)
     if close:
         return f"; did you mean {' or '.join(close)}?"
-    return f"; there are: {', '.join(names)}" if names else ""
+    return f"; there are: {', '.join(names)}" if 0 < len(names) <= LISTED else ""

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import open_clip
 import torch
+import torch.nn.functional as F
 from open_clip.model import convert_weights_to_lp
 from open_clip.pretrained import get_pretrained_cfg
+from open_clip.transformer import LayerNorm, LayerNormFp32
 from torch import Tensor, nn
 
 from . import weights
@@ -33,6 +35,7 @@ class DenseCLIP(nn.Module):
         positions: how positions are resampled (`positions.RULES`).
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
+        compile: run the blocks through torch.compile, which needs a compiler on the machine.
     Raises:
         InputError: no such model or weights; weights that do not fit; the wrong activation.
     """
@@ -46,6 +49,7 @@ class DenseCLIP(nn.Module):
         positions: str = "sclip",
         folder: str = "data/weights",
         seed: int = 0,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if positions not in RULES:
@@ -57,6 +61,10 @@ class DenseCLIP(nn.Module):
         visual = self.clip.visual
         if not hasattr(visual, "class_embedding") or getattr(visual, "attn_pool", None) is not None:
             raise InputError(f"{arch} is no ViT with a class token, which is what the methods read")
+        if type(visual.transformer.resblocks[0]).__name__ != "ResidualAttentionBlock":
+            raise InputError(f"{arch} has blocks of its own kind, and the methods read CLIP's plain ones")
+        if not hasattr(self.clip, "token_embedding"):
+            raise InputError(f"{arch} has a text tower of its own kind; only CLIP's plain one is read")
         source = {}
         if pretrained is not None:
             path = weights.find(arch, pretrained, folder)
@@ -68,6 +76,7 @@ class DenseCLIP(nn.Module):
         self.digest = weights.digest(self.clip)
         self.tail: Tail = TAILS.build(tail)
         self.precision = "fp32"
+        self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
     def _refuse_wrong_activation(self, path: Path, source: dict) -> None:
@@ -103,6 +112,7 @@ class DenseCLIP(nn.Module):
         if self.precision != "fp32":
             raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
         convert_weights_to_lp(self.clip, dtype=DTYPES[precision])
+        keep_norms_fp32(self.clip)
         self.precision = precision
 
     def trace(self, image: Tensor) -> Trace:
@@ -120,7 +130,7 @@ class DenseCLIP(nn.Module):
         wanted = {position(block, len(blocks)) for block in self.tail.reads}
         states = {-1: x} if -1 in wanted else {}
         for index in range(max(wanted) + 1):
-            x = blocks[index](x)
+            x = self.run(blocks[index], x)
             if index in wanted:
                 states[index] = x
         return Trace(image, grid, states, blocks, visual.ln_post, visual.proj)
@@ -128,6 +138,27 @@ class DenseCLIP(nn.Module):
     def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
         return self.tail(self.trace(image), text)
+
+
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """The block's own output for (N, T, C) tokens, its attention through the fused kernel in one piece."""
+    attn = block.attn
+    packed = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = packed.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    x = x + block.ls_1(attn.out_proj(mixed))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
+def keep_norms_fp32(module: nn.Module) -> None:
+    """Makes every LayerNorm compute in fp32 and cast back, as towers built for half precision have it."""
+    for name, child in module.named_children():
+        if type(child) is LayerNorm:
+            norm = LayerNormFp32(child.normalized_shape, eps=child.eps)
+            norm.weight, norm.bias = child.weight, child.bias
+            setattr(module, name, norm.eval())
+        else:
+            keep_norms_fp32(child)
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

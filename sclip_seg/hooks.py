@@ -7,7 +7,6 @@ import mmcv
 import numpy as np
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
@@ -20,13 +19,9 @@ from .drawing import side_by_side
 class Progress(Hook):
     """A bar over the pictures; `seconds_per_image` is the wall time of the loop by picture, text bank aside."""
 
-    def before_test(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.prepare()
-
     def before_test_epoch(self, runner: Runner) -> None:
-        total = len(runner.test_dataloader.sampler)
-        self.bar = tqdm(total=total, unit="picture", desc="pictures", disable=None if get_rank() == 0 else True)
+        sampler = runner.test_dataloader.sampler
+        self.bar = tqdm(total=len(sampler), unit="picture", desc="pictures", disable=None if get_rank() == 0 else True)
         self.images, self.start = 0, time.perf_counter()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:

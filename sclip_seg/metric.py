@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
@@ -45,11 +46,20 @@ class PooledIoU(BaseMetric):
                     f"the label map {sample['seg_map_path']} has the value {', '.join(map(str, beyond[:5]))}; "
                     f"labels run from 0 to {classes - 1}, and {IGNORE} is ignored (after reduce_zero_label, if set)"
                 )
-            agreement = counts.diagonal()
-            self.results.append(torch.stack([agreement, counts.sum(0), counts.sum(1)]).cpu().numpy())
+            by_class = torch.stack([counts.diagonal(), counts.sum(0), counts.sum(1)])
+            self.results.append((sample["sample_idx"], by_class.cpu().numpy()))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The means over the pictures of all ranks, each counted once; `size` is how many there must be."""
+        shares = all_gather_object(self.results)
+        self.results = []
+        counts = {index: by_class for share in shares for index, by_class in share}
+        if len(counts) != size:
+            raise RuntimeError(f"{len(counts)} pictures were scored and the dataset has {size}")
+        return self.compute_metrics(list(counts.values()))
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """The means, in percent; `per_class` and `images` keep the rest."""
+        """The means, in percent, of (3, K) counts by picture; `per_class` and `images` keep the rest."""
         agreement, predicted, labelled = np.sum(results, axis=0, dtype=np.int64)
         with np.errstate(invalid="ignore"):
             iou = 100 * agreement / (predicted + labelled - agreement)

@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -43,6 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--show-dir", metavar="DIR", help="write picture, prediction and label side by side")
     parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG")
     parser.add_argument("--limit", type=int, metavar="N", help="first N pictures only; marked in the result")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, with the same score")
     parser.add_argument("--list", action="store_true", help="list methods, datasets and backbones, and end")
     parser.add_argument(
         "--cfg-options",
@@ -79,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _warn(message: Warning, category: type, *_) -> None:
-    if issubclass(category, UserWarning) and is_main_process():
+    if issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
         print(f"warning: {message}", file=sys.stderr)
 
 
@@ -88,13 +91,9 @@ def evaluate(options: argparse.Namespace) -> dict:
     config = load_config(options.config, options.dataset, options.backbone, options.cfg_options)
     total = check(config)
     prepare(config, options, total)
-    runner = build(config)
-    try:
+    with undone_on_bad_input(Path(config.work_dir)):
+        runner = build(config)
         metrics = runner.test()
-    except Exception:
-        if is_main_process() and not any(Path(config.work_dir).glob("result.json")):
-            shutil.rmtree(config.work_dir, ignore_errors=True)
-        raise
     result = describe(config, runner, metrics, total) if is_main_process() else {}
     if result:
         path = Path(config.work_dir) / "result.json"
@@ -104,6 +103,27 @@ def evaluate(options: argparse.Namespace) -> dict:
         print(result["signature"])
         print(f"written to {path}")
     return result
+
+
+@contextmanager
+def undone_on_bad_input(folder: Path) -> Iterator[None]:
+    """Takes back what a refused run has put into the work folder; what lay there before stays as it was."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    before = set(folder.glob("*"))
+    config = folder / "config.py"  # of an older result, and overwritten when the runner is built
+    old = config.read_bytes() if config.is_file() else None
+    try:
+        yield
+    except InputError:
+        if is_main_process():
+            for path in set(folder.glob("*")) - before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if old is not None:
+                config.write_bytes(old)
+            for place in new:
+                if place.is_dir() and not any(place.iterdir()):
+                    place.rmdir()
+        raise
 
 
 def check(config: Config) -> int:
@@ -125,7 +145,8 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     config.launcher = options.launcher
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
-    config.custom_hooks = [dict(type="Progress")]
+    journal = dict(type="Journal", folder=str(Path(config.work_dir, "progress")), resume=options.resume)
+    config.custom_hooks = [journal, dict(type="Progress")]
     if options.out:
         config.custom_hooks.append(dict(type="SaveLabels", folder=options.out))
     if options.show_dir:

@@ -10,8 +10,8 @@ from prettytable import PrettyTable
 from test import evaluate, parse
 from toy_world import make
 
-from sclip_seg.drawing import LINE, overlay
 from sclip_seg.datasets import make_palette
+from sclip_seg.drawing import LINE, overlay
 from sclip_seg.errors import InputError
 from sclip_seg.result import write_atomically
 from sclip_seg.vocabulary import Vocabulary

@@ -7,13 +7,16 @@ default_hooks = dict(timer=None, logger=None, param_scheduler=None, checkpoint=N
 # Nothing is trained: each part of the model is moved to its device, none is wrapped for gradients.
 model_wrapper_cfg = dict(type="MMSeparateDistributedDataParallel")
 
-test_pipeline = [dict(type="LoadPicture"), dict(type="PackSegInputs")]
+pack = dict(
+    type="PackSegInputs", meta_keys=("sample_idx", "img_path", "seg_map_path", "ori_shape", "reduce_zero_label")
+)
+test_pipeline = [dict(type="LoadPicture"), pack]
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(pipeline=[dict(type="LoadPicture"), dict(type="LoadLabels"), dict(type="PackSegInputs")]),
+    sampler=dict(type="Disjoint"),
+    dataset=dict(pipeline=[dict(type="LoadPicture"), dict(type="LoadLabels"), pack]),
 )
 test_evaluator = dict(type="PooledIoU")
 test_cfg = dict(type="TestLoop")
