@@ -41,11 +41,12 @@ KEYS = {
     "experiment_name",
 }
 NEEDED = ("axes", "model", "test_dataloader", "test_evaluator", "test_cfg")
-# Keys that the method's file has used up when it is loaded, and what their values have gone into.
+# Keys that the files use up while they load, and what to do instead of overriding them.
 USED_UP = {
-    "axes": "what --dataset and --backbone choose",
-    "dataset": "test_dataloader.dataset",
-    **dict.fromkeys(("settings", "protocol", "published"), "model"),
+    "axes": "choose with CONFIG, --dataset and --backbone",
+    "dataset": "override test_dataloader.dataset",
+    "pack": "override test_dataloader.dataset.pipeline",
+    **dict.fromkeys(("settings", "protocol", "published"), "override model"),
 }
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {
@@ -107,7 +108,7 @@ def load_config(
         if top not in KEYS:
             raise InputError(f"--cfg-options names the unknown key {key!r}{near(top, KEYS)}")
         if top in USED_UP:
-            raise InputError(f"--cfg-options {key} would change nothing: override {USED_UP[top]} instead")
+            raise InputError(f"--cfg-options {key} would change nothing; {USED_UP[top]}")
     try:
         config.merge_from_dict(options or {})
     except Exception as error:

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from .segmentor import OpenVocabSegmentor
@@ -70,9 +72,9 @@ def short_hash(content: object) -> str:
 
 
 def config_digest(config: Config) -> str:
-    """Of the resolved config, less what says where things are put."""
-    kept = {k: v for k, v in config.to_dict().items() if k not in ("work_dir", "launcher", "custom_hooks")}
-    return short_hash(kept)
+    """Of the resolved config, less what says where things are put and what they are called there."""
+    apart = ("work_dir", "experiment_name", "launcher", "custom_hooks")
+    return short_hash({k: v for k, v in config.to_dict().items() if k not in apart})
 
 
 def commit() -> str | None:
@@ -91,6 +93,21 @@ def commit() -> str | None:
 def versions() -> dict[str, str]:
     """Of this package, Python and the libraries that compute."""
     return {"sclip_seg": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+
+
+def device_name() -> str:
+    """Of what computes: the GPU, or the CPU with its threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = re.search(r"model name\s*: (.*)", _cpu_info())
+    return f"{model[1] if model else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_info() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,22 +1,24 @@
 """From score maps to labels, band of rows by band of rows, so that no (Q, H, W) tensor is held.
 
 A picture's scores are `StitchedMaps` (patch scores and the stitching operator) or, after a refinement, `DenseMaps`.
-Both render bands (Q, rows, W). Labels as published:
+Labels as published:
 
     p = softmax over all queries of (logit_scale · score);   class probability = max of p over the class's queries
     foreground classes with few pixels drop out (SCLIP's area filter);   label = argmax over classes
     label = background wherever the largest class probability is below a threshold
 
-The maximum commutes with the softmax, so classes are merged first and only the normaliser sees every query.
+The best class is that of the best query, so classes are never merged for it, and the softmax is needed only where a
+threshold asks for it: one maximum and one sum of exponentials over the queries of a band.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-BAND_BYTES = 32 * 2**20
+BAND_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,17 @@ class StitchedMaps:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(Q, H, W)"""
         return len(self.lattice), len(self.rows), len(self.columns)
 
-    def bands(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their scores (Q, rows, W), from top to bottom."""
-        wide = self.lattice @ self.columns.T
+    def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and scale · (scores - peak) (Q, rows, W), from top to bottom; no value is above 0.
+
+        The rows of R and C sum to one, so that scaling L and shifting it by its peak does it for the maps.
+        """
+        lattice = scale * (self.lattice - self.lattice.amax())
         for band in row_bands(self.shape):
-            touched = self.rows[band].any(0).nonzero()
-            near = slice(int(touched[0]), int(touched[-1]) + 1)
-            yield band, self.rows[band, near] @ wide[:, near]
+            yield band, self.rows[band] @ lattice @ self.columns.T
 
     def dense(self) -> Tensor:
         """All score maps at once, (Q, H, W)."""
@@ -52,12 +56,14 @@ class DenseMaps:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(Q, H, W)"""
         return tuple(self.scores.shape)
 
-    def bands(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their scores (Q, rows, W), from top to bottom."""
+    def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and scale · (scores - peak) (Q, rows, W), from top to bottom; no value is above 0."""
+        peak = self.scores.amax()
         for band in row_bands(self.shape):
-            yield band, self.scores[:, band]
+            yield band, scale * (self.scores[:, band] - peak)
 
     def dense(self) -> Tensor:
         """All score maps at once, (Q, H, W)."""
@@ -65,7 +71,7 @@ class DenseMaps:
 
 
 def row_bands(shape: tuple[int, int, int]) -> Iterator[slice]:
-    """Row intervals of a (Q, H, W) map of some 32 MB of fp32 each."""
+    """Row intervals of a (Q, H, W) map, each some `BAND_BYTES` of fp32."""
     queries, height, width = shape
     step = max(1, BAND_BYTES // (4 * queries * width))
     for top in range(0, height, step):
@@ -99,9 +105,18 @@ class Labelling:
         """K"""
         return len(self.sizes)
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Class probabilities (K, rows, W) of scores (Q, rows, W)."""
-        return self.merge((self.logit_scale * scores).softmax(0))
+    @cached_property
+    def owner(self) -> Tensor:
+        """(Q,) class index of each query, ascending."""
+        return torch.arange(self.classes, device=self.sizes.device).repeat_interleave(self.sizes)
+
+    def probabilities(self, maps: StitchedMaps | DenseMaps) -> Tensor:
+        """Class probabilities (K, H, W), before any class drops out."""
+        _, height, width = maps.shape
+        whole = torch.empty(self.classes, height, width, device=self.sizes.device)
+        for band, scores in maps.bands(self.logit_scale):
+            whole[:, band] = self.merge(scores.softmax(0))
+        return whole
 
     def merge(self, queries: Tensor) -> Tensor:
         """Maximum over each class's queries: (Q, rows, W) -> (K, rows, W)."""
@@ -110,24 +125,33 @@ class Labelling:
         return torch.segment_reduce(queries, "max", lengths=self.sizes, axis=0)
 
     def labels(self, maps: StitchedMaps | DenseMaps) -> Tensor:
-        """Labels (H, W), int64."""
+        """Labels (H, W), int64. Ties go to the lower class."""
         labels = torch.empty(maps.shape[1:], dtype=torch.long, device=self.sizes.device)
-        for band, scores in maps.bands():
-            labels[band] = self._band(scores)
+        unsure = torch.zeros_like(labels, dtype=torch.bool)
+        for band, scores in maps.bands(self.logit_scale):
+            labels[band], unsure[band] = self.decide(scores)
         if self.min_area and not (kept := self.large_enough(labels)).all():
-            for band, scores in maps.bands():
-                labels[band] = self._band(scores, kept)
-        return labels
+            self.decide_again(maps, labels, unsure, kept)
+        return labels.masked_fill_(unsure, self.background) if self.background_threshold else labels
 
-    def _band(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
-        merged = self.merge(scores)
-        if kept is not None:
-            merged = merged.masked_fill(~kept[:, None, None], -torch.inf)
-        best, label = merged.max(0)
-        if self.background_threshold:
-            normaliser = (self.logit_scale * (scores - best)).exp_().sum(0)
-            label[1 / normaliser < self.background_threshold] = self.background
-        return label
+    def decide(self, scores: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor | bool]:
+        """Best class of scaled scores (Q, ...), and where its probability is below the threshold.
+
+        `kept` (K,): the classes to choose from; all have their part in the softmax.
+        """
+        allowed = scores if kept is None else scores[kept[self.owner]]
+        best, query = allowed.max(0)
+        label = (self.owner if kept is None else self.owner[kept[self.owner]])[query]
+        if not self.background_threshold:
+            return label, False
+        return label, best.exp_() < self.background_threshold * scores.exp_().sum(0)
+
+    def decide_again(self, maps: StitchedMaps | DenseMaps, labels: Tensor, unsure: Tensor, kept: Tensor) -> None:
+        """Gives the pixels of classes that drop out to the best class that stays, in place."""
+        orphaned = ~kept[labels]
+        for band, scores in maps.bands(self.logit_scale):
+            where = orphaned[band]
+            labels[band][where], unsure[band][where] = self.decide(scores[:, where], kept)
 
     def large_enough(self, labels: Tensor) -> Tensor:
         """(K,) which classes survive SCLIP's area filter; the background and classes without a pixel always do."""

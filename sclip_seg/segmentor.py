@@ -1,5 +1,7 @@
 """`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -125,11 +127,12 @@ class OpenVocabSegmentor(BaseSegmentor):
         """
         self.prepare()
         samples = data_samples or [SegDataSample() for _ in inputs]
-        for picture, sample in zip(inputs, samples, strict=True):
-            maps = self.refine(self.score(picture, sample.get("ori_shape", picture.shape[1:])), picture)
-            sample.set_data({"pred_sem_seg": PixelData(data=self.labelling.labels(maps)[None])})
+        sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
+        for index, maps in enumerate(self.score(inputs, sizes)):
+            maps = self.refine(maps, inputs[index])
+            samples[index].set_data({"pred_sem_seg": PixelData(data=self.labelling.labels(maps)[None])})
             if self.keep_scores:
-                sample.set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps.dense()))})
+                samples[index].set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
         return samples
 
     def windows_over(self, size: tuple[int, int]) -> Windows:
@@ -137,14 +140,20 @@ class OpenVocabSegmentor(BaseSegmentor):
         w = self.window
         return windows(size, w["crop"], w["stride"], self.backbone.patch, w["padding"])
 
-    def score(self, picture: Tensor, size: tuple[int, int]) -> StitchedMaps:
-        """Cosine maps of the queries over a normalised picture (3, h, w), at `size` (H, W)."""
-        plan = self.windows_over(tuple(picture.shape[1:]))
-        tiles = torch.cat([self.match(batch) for batch in plan.cut(picture, self.window["batch"])])
-        rows, columns = (
-            side.operator(n).to(tiles.device) for side, n in zip((plan.rows, plan.columns), size, strict=True)
-        )
-        return StitchedMaps(plan.lattice(tiles), rows, columns)
+    def score(self, pictures: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Iterator[StitchedMaps]:
+        """Cosine maps of the queries over normalised pictures (3, h, w), at `sizes` (H, W), one after the other.
+
+        The windows of neighbours of one size go through the trunk together.
+        """
+        pairs = zip(pictures, sizes, strict=True)
+        for shape, group in groupby(pairs, key=lambda pair: tuple(pair[0].shape[1:])):
+            group = list(group)
+            plan = self.windows_over(shape)
+            batches = plan.cut([picture for picture, _ in group], self.window["batch"])
+            tiles = torch.cat([self.match(batch) for batch in batches])
+            for own, (_, (height, width)) in zip(tiles.split(len(plan)), group, strict=True):
+                rows, columns = plan.rows.operator(height), plan.columns.operator(width)
+                yield StitchedMaps(plan.lattice(own), rows.to(tiles.device), columns.to(tiles.device))
 
     def match(self, batch: Tensor) -> Tensor:
         """Cosines (N, Q, h, w), fp32, of the windows' patches (N, 3, H, W) with the queries."""
@@ -171,8 +180,8 @@ class OpenVocabSegmentor(BaseSegmentor):
         """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""
         self.prepare()
         shapes = [sample.ori_shape for sample in batch_data_samples]
-        maps = [self.refine(self.score(x, shape), x) for x, shape in zip(inputs, shapes, strict=True)]
-        return [self.labelling.probabilities(m.dense()) for m in maps]
+        maps = zip(self.score(inputs, shapes), inputs, strict=True)
+        return [self.labelling.probabilities(self.refine(m, picture)) for m, picture in maps]
 
     def loss(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict:
         raise NotImplementedError("the methods are training-free: there is no loss")

@@ -6,9 +6,10 @@ acts the same on every query and is a product of rows and columns. With L (gh, g
 by window row and window column, the whole chain is R L Cᵀ, with R (H0, gh) and C (W0, gw) fixed by the sizes alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -91,13 +92,15 @@ class Windows:
             for left in self.columns.starts
         ]
 
-    def cut(self, picture: Tensor, batch: int) -> Iterator[Tensor]:
-        """The windows of (3, H, W), padded if so asked, in batches of at most `batch`: (n, 3, h, w)."""
+    def cut(self, pictures: Sequence[Tensor], batch: int) -> Iterator[Tensor]:
+        """The windows of pictures (3, H, W), one picture after the other, padded if so asked, in batches (n, 3, h, w).
+
+        A batch holds at most `batch` windows, of one picture or of several.
+        """
         margins = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
-        picture_boxes = self.boxes()
-        for first in range(0, len(picture_boxes), batch):
-            crops = [picture[:, t:b, left:r] for t, left, b, r in picture_boxes[first : first + batch]]
-            yield F.pad(torch.stack(crops), margins) if any(margins) else torch.stack(crops)
+        crops = (p[:, top:bottom, left:right] for p in pictures for top, left, bottom, right in self.boxes())
+        while part := list(islice(crops, batch)):
+            yield F.pad(torch.stack(part), margins) if any(margins) else torch.stack(part)
 
     def lattice(self, scores: Tensor) -> Tensor:
         """Patch scores (N, Q, h, w) of all windows -> (Q, rows · h, columns · w)."""

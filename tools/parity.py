@@ -24,6 +24,7 @@ from mmseg.structures import SegDataSample
 
 from sclip_seg.config import load_config
 from sclip_seg.encoder import DenseCLIP
+from sclip_seg.scores import DenseMaps, StitchedMaps
 from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import encode_prompts
 
@@ -143,8 +144,8 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
         data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
         data = model.data_preprocessor(data)
         labels = model.predict(**data)[0].pred_sem_seg.data[0].numpy()
-        maps = model.refine(model.score(data["inputs"][0], picture.shape[:2]), data["inputs"][0])
-        classes = published_probabilities(method, model, maps.dense())
+        maps = model.refine(*model.score(data["inputs"], [picture.shape[:2]]), *data["inputs"])
+        classes = published_probabilities(method, model, maps)
 
         yield f"{method} end to end: text bank", _gap(model.text.features.numpy(), expected["text"]), TEXT
         owners = (model.text.owner.numpy() != expected["query_idx"]).sum()
@@ -160,12 +161,12 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
         yield f"{method} end to end: wrong labels where sure", float(wrong.sum()), 0.0
 
 
-def published_probabilities(method: str, model: OpenVocabSegmentor, scores: torch.Tensor) -> torch.Tensor:
+def published_probabilities(method: str, model: OpenVocabSegmentor, maps: StitchedMaps | DenseMaps) -> torch.Tensor:
     """Class probabilities (K, H, W) where each official code leaves them; the labels do not depend on it.
 
     SCLIP: classes that its area filter removes are 0. NACLIP: divided by their sum after the threshold.
     """
-    classes = model.labelling.probabilities(scores)
+    classes = model.labelling.probabilities(maps)
     if method == "sclip":
         return classes * model.labelling.large_enough(classes.argmax(0))[:, None, None]
     return classes / classes.sum(0) if method == "naclip" else classes

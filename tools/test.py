@@ -24,6 +24,7 @@ from sclip_seg.errors import InputError
 from sclip_seg.result import (
     commit,
     config_digest,
+    device_name,
     short_hash,
     signature,
     template_name,
@@ -204,7 +205,7 @@ def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
             "count": len(model.templates),
         },
         "precision": model.precision,
-        "device": _device_name(model),
+        "device": device_name(),
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "seconds_per_image": progress.seconds_per_image,
         "per_class": metric.per_class,
@@ -213,11 +214,6 @@ def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
         "config_digest": config_digest(config),
         "config": config.to_dict(),
     }
-
-
-def _device_name(model: torch.nn.Module) -> str:
-    device = next(model.parameters()).device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":
