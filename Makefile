@@ -48,7 +48,7 @@ LINK_MODE = $(shell cache=$$($(UV) cache dir); mkdir -p "$$cache"; \
 # $(call fill,ENVIRONMENT,REQUIREMENTS): wheels only, nothing is compiled. opencv-python loads libGL and glib;
 # a machine without them gets the same release without windows, which nothing here opens.
 define fill
-	$(UV) pip install --python $(1) --link-mode $(LINK_MODE) --only-binary :all: $(2)
+	$(UV) pip install --python $(1) --link-mode $(LINK_MODE) --compile-bytecode --only-binary :all: $(2)
 	$(UV) pip install --quiet --python $(1) --no-deps --editable .
 	@$(1)/bin/python -c "import cv2" 2>/dev/null || $(call headless,$(1),$(1)/headless.txt)
 	@touch $(1)/installed.stamp

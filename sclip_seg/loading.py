@@ -1,5 +1,7 @@
 """Loading steps of the data pipeline that name the file when it cannot be read."""
 
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmseg.registry import TRANSFORMS
@@ -15,10 +17,11 @@ class LoadPicture(LoadImageFromFile):
     """A picture as (H, W, 3) uint8 BGR through cv2: grey, RGBA and 16-bit ones too, turned as EXIF says."""
 
     def transform(self, results: dict) -> dict:
+        path = results["img_path"]
         try:
             return super().transform(results)
         except Exception as error:  # the decoders raise what they like
-            raise InputError(f"the picture {results['img_path']} cannot be read: {_reason(error)}") from error
+            raise InputError(f"the picture {path} cannot be read: {_reason(error, path)}") from error
 
 
 @TRANSFORMS.register_module()
@@ -48,7 +51,7 @@ class LoadLabels(BaseTransform):
             with Image.open(path) as file:
                 labels = np.asarray(file)
         except Exception as error:
-            raise InputError(f"the label map {path} cannot be read: {_reason(error)}") from error
+            raise InputError(f"the label map {path} cannot be read: {_reason(error, path)}") from error
         if labels.ndim != 2:
             raise InputError(f"the label map {path} is a colour picture; each pixel must be one class number")
         if labels.dtype != np.uint8:
@@ -58,5 +61,7 @@ class LoadLabels(BaseTransform):
         return labels
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: str) -> str:
+    if Path(path).is_file() and not Path(path).stat().st_size:
+        return "it is empty"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

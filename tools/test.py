@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
-    warnings.showwarning = _warn
+    warnings.showwarning = warn_once()
     try:
         if options.list:
             folder = Path(options.config).parent if options.config else CONFIGS
@@ -82,9 +82,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _warn(message: Warning, category: type, *_) -> None:
-    if issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
-        print(f"warning: {message}", file=sys.stderr)
+def warn_once() -> Callable:
+    """Prints a warning for the user; one that several parts of a run give is printed once, and by one rank."""
+    shown = set()
+
+    def show(message: Warning, category: type, *_) -> None:
+        is_new = str(message) not in shown
+        shown.add(str(message))
+        if is_new and issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
+            print(f"warning: {message}", file=sys.stderr)
+
+    return show
 
 
 def evaluate(options: argparse.Namespace) -> dict:

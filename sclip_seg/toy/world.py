@@ -11,7 +11,7 @@ WINDOW = 64  # pixels a side of a training picture, the input size of the toy CL
 SPLITS = ("train", "val")
 
 _SUPERSAMPLING = 4
-_RADIUS = (12.0, 17.0)  # pixels, the same in every split: a thing looks alike in small and large scenes
+_RADIUS = (11.0, 16.0)  # pixels, the same in every split: a thing looks alike in small and large scenes
 _VISIBLE_THING = 40  # pixels from which a thing counts as present
 _VISIBLE_GROUND = 0.08  # share of the picture from which a ground counts as present
 
