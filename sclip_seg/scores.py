@@ -35,11 +35,8 @@ class StitchedMaps:
         return len(self.lattice), len(self.rows), len(self.columns)
 
     def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and scale · (scores - peak) (Q, rows, W), from top to bottom; no value is above 0.
-
-        The rows of R and C sum to one, so that scaling L and shifting it by its peak does it for the maps.
-        """
-        lattice = scale * (self.lattice - self.lattice.amax())
+        """Rows and scale · scores (Q, rows, W), from top to bottom."""
+        lattice = scale * self.lattice
         for band in row_bands(self.shape):
             yield band, self.rows[band] @ lattice @ self.columns.T
 
@@ -60,10 +57,9 @@ class DenseMaps:
         return tuple(self.scores.shape)
 
     def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and scale · (scores - peak) (Q, rows, W), from top to bottom; no value is above 0."""
-        peak = self.scores.amax()
+        """Rows and scale · scores (Q, rows, W), from top to bottom."""
         for band in row_bands(self.shape):
-            yield band, scale * (self.scores[:, band] - peak)
+            yield band, scale * self.scores[:, band]
 
     def dense(self) -> Tensor:
         """All score maps at once, (Q, H, W)."""
@@ -88,6 +84,8 @@ class Labelling:
         background: class index of the background, or None.
         background_threshold: pixels whose largest class probability is below it become background; 0 is off.
         min_area: foreground classes with at most this share of all foreground pixels drop out; 0 is off.
+        winner: (Q,) the class that each query speaks for: its own, but the lowest one for a query of several classes,
+            whose equal scores rounding must not tell apart. None: each its own.
     """
 
     sizes: Tensor
@@ -95,10 +93,12 @@ class Labelling:
     background: int | None = None
     background_threshold: float = 0.0
     min_area: float = 0.0
+    winner: Tensor | None = None
 
     def to(self, device: torch.device) -> "Labelling":
-        """The same rule, its tensor on `device`."""
-        return replace(self, sizes=self.sizes.to(device))
+        """The same rule, its tensors on `device`."""
+        winner = None if self.winner is None else self.winner.to(device)
+        return replace(self, sizes=self.sizes.to(device), winner=winner)
 
     @property
     def classes(self) -> int:
@@ -130,8 +130,8 @@ class Labelling:
         unsure = torch.zeros_like(labels, dtype=torch.bool)
         for band, scores in maps.bands(self.logit_scale):
             labels[band], unsure[band] = self.decide(scores)
-        if self.min_area and not (kept := self.large_enough(labels)).all():
-            self.decide_again(maps, labels, unsure, kept)
+        if self.min_area:
+            self.drop_small(maps, labels, unsure)
         return labels.masked_fill_(unsure, self.background) if self.background_threshold else labels
 
     def decide(self, scores: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor | bool]:
@@ -139,24 +139,30 @@ class Labelling:
 
         `kept` (K,): the classes to choose from; all have their part in the softmax.
         """
-        allowed = scores if kept is None else scores[kept[self.owner]]
-        best, query = allowed.max(0)
-        label = (self.owner if kept is None else self.owner[kept[self.owner]])[query]
+        speaks_for = self.owner if self.winner is None else self.winner
+        if kept is None:
+            best, query = scores.max(0)
+        else:
+            best, query = scores.masked_fill(~kept[self.owner][:, None], -torch.inf).max(0)
+            speaks_for = torch.where(kept[speaks_for], speaks_for, self.owner)
+        label = speaks_for[query]
         if not self.background_threshold:
             return label, False
-        return label, best.exp_() < self.background_threshold * scores.exp_().sum(0)
+        return label, self.background_threshold * (scores - best).exp_().sum(0) > 1
 
-    def decide_again(self, maps: StitchedMaps | DenseMaps, labels: Tensor, unsure: Tensor, kept: Tensor) -> None:
-        """Gives the pixels of classes that drop out to the best class that stays, in place."""
+    def drop_small(self, maps: StitchedMaps | DenseMaps, labels: Tensor, unsure: Tensor) -> None:
+        """Gives the pixels of small classes to the best class that stays, in place."""
+        kept = self.large_enough(labels)
         orphaned = ~kept[labels]
-        for band, scores in maps.bands(self.logit_scale):
-            where = orphaned[band]
-            labels[band][where], unsure[band][where] = self.decide(scores[:, where], kept)
+        if orphaned.any():
+            for band, scores in maps.bands(self.logit_scale):
+                where = orphaned[band]
+                labels[band][where], unsure[band][where] = self.decide(scores[:, where], kept)
 
     def large_enough(self, labels: Tensor) -> Tensor:
-        """(K,) which classes survive SCLIP's area filter; the background and classes without a pixel always do."""
+        """(K,) which classes survive SCLIP's area filter; the background always does."""
         count = labels.flatten().bincount(minlength=self.classes)
         foreground = count.sum() - count[self.background]
-        kept = (count > self.min_area * foreground) | (count == 0)  # an absent class has nothing to lose
+        kept = count > self.min_area * foreground
         kept[self.background] = True
         return kept

@@ -77,6 +77,7 @@ class OpenVocabSegmentor(BaseSegmentor):
             background,
             background_threshold,
             min_area,
+            torch.tensor(self.vocabulary.winner),
         )
         self.steps = torch.nn.ModuleList(STEPS.build(step) for step in refine)
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores

@@ -15,6 +15,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import text_global_pool
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -54,15 +55,25 @@ def text_bank(
     if cache is not None:
         content = "\n".join([key, arch, open_clip.__version__, *templates, "", *queries])
         path = Path(cache) / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.safetensors"
-    if path is not None and path.is_file():
-        features = load_file(path)["features"]
-    else:
+    features = None if path is None else _read(path, len(queries))
+    if features is None:
         features = encode_queries(clip, arch, queries, templates)
         if path is not None:
             _keep(path, features)
     row = {query: index for index, query in enumerate(queries)}
     order = torch.tensor([row[query] for query in vocabulary.queries])
     return TextBank(features.cpu()[order], torch.tensor(vocabulary.owner), len(vocabulary))
+
+
+def _read(path: Path, queries: int) -> Tensor | None:
+    """Features (Q, D) kept at `path`; None if there are none, or the file was damaged."""
+    if not path.is_file():
+        return None
+    try:
+        features = load_file(path).get("features")
+    except (SafetensorError, OSError):
+        return None
+    return features if features is not None and len(features) == queries else None
 
 
 def _keep(path: Path, features: Tensor) -> None:

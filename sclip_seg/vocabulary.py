@@ -62,6 +62,12 @@ class Vocabulary:
         return tuple(index for index, queries in enumerate(self.classes) for _ in queries)
 
     @property
+    def winner(self) -> tuple[int, ...]:
+        """(Q,) the lowest class that holds each query, as CLIP's tokenizer reads it: in lower case."""
+        first: dict[str, int] = {}
+        return tuple(first.setdefault(q.lower(), c) for q, c in zip(self.queries, self.owner, strict=True))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """(K,) the first query of each class."""
         return tuple(queries[0] for queries in self.classes)

@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS
 from trees import BENCHMARKS, CONFIGS, dataset_settings
 
 from sclip_seg.errors import InputError
+from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.vocabulary import Vocabulary, shipped
 
 # (classes, queries) of each list as published; the last one is ours.
@@ -25,6 +26,8 @@ COUNTS = {
     "cityscapes": (19, 19),
     "ade20k": (150, 150),
     "coco_object_mended": (81, 112),
+    "toy": (15, 18),
+    "toy_stuff": (18, 18),
 }
 FAULTY = {"coco_object_bg26", "coco_object_bg17"}
 
@@ -41,6 +44,11 @@ def classes_of(dataset_type):
 
 def test_every_list_is_shipped_and_counted():
     assert sorted(COUNTS) == shipped()
+
+
+def test_the_toy_lists_name_what_is_drawn():
+    assert load("toy").classes == (GROUNDS, *((thing,) for thing in THINGS))
+    assert load("toy_stuff").queries == THINGS + GROUNDS
 
 
 @pytest.mark.parametrize("name", COUNTS)

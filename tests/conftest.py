@@ -1,0 +1,111 @@
+"""A tiny open_clip tower with random weights, and what is built on it."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor, nn
+
+import sclip_seg  # noqa: F401  registers our types
+from sclip_seg import weights
+from sclip_seg.encoder import DenseCLIP
+from sclip_seg.segmentor import OpenVocabSegmentor
+
+settings.register_profile("house", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("house")
+torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
+
+TINY = {
+    "embed_dim": 24,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 4, "width": 64, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+TINY_VOCABULARY = ["sky; cloud", "grass", "dog; puppy; hound", "old brick wall"]
+
+
+@pytest.fixture(scope="session")
+def register(tmp_path_factory):
+    """`register(name, config)` makes an open_clip model config known under `name`, and returns the name."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def register_model(name: str, config: dict) -> str:
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(config))
+        open_clip.add_model_config(path)
+        return name
+
+    return register_model
+
+
+@pytest.fixture(scope="session")
+def tiny(register) -> str:
+    """Name of the tiny tower: 32 pixels, patches of 8 (a native grid of 4 x 4), 4 blocks of 4 heads, QuickGELU."""
+    return register("tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def build_dense(tiny):
+    """`build_dense(tail, **DenseCLIP settings)`: the tiny tower, fp32, stirred random weights."""
+
+    def build(tail: dict | None = None, **others) -> DenseCLIP:
+        others = dict(arch=tiny, pretrained=None) | others
+        return _stirred(DenseCLIP(tail=tail or dict(type="LastBlock", attention="qk"), **others))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def build_segmentor(tiny):
+    """`build_segmentor(**settings)`: a segmentor over the tiny tower, fp32, no text cache.
+
+    What is not given is csa, four classes of seven queries, one template, windows of 32 pixels 16 apart, and
+    pictures at their own size. `backbone` is merged into the tiny one's settings.
+    """
+
+    def build(backbone: dict | None = None, **others) -> OpenVocabSegmentor:
+        tower = dict(type="DenseCLIP", arch=tiny, pretrained=None, tail=dict(type="LastBlock", attention="csa"))
+        others = (
+            dict(
+                vocabulary=TINY_VOCABULARY,
+                templates="plain",
+                window=dict(crop=32, stride=16),
+                short_side=None,
+                precision="fp32",
+                text_cache=None,
+            )
+            | others
+        )
+        segmentor = OpenVocabSegmentor(backbone=tower | (backbone or {}), **others).eval()
+        _stirred(segmentor.backbone)
+        return segmentor
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """`pictures(count, height, width, seed)`: normalised random pictures (count, 3, height, width)."""
+
+    def make(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+        return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+    return make
+
+
+@torch.no_grad()
+def _stirred(dense: DenseCLIP) -> DenseCLIP:
+    """Fresh weights have no biases and nearly even attention, which would hide mistakes in both."""
+    if dense.pretrained is not None:
+        return dense
+    generator = torch.Generator().manual_seed(1)
+    for parameter in dense.clip.parameters():
+        if parameter.ndim == 1:
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    for module in dense.clip.visual.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.in_proj_weight *= 2
+    dense.digest = weights.digest(dense.clip)
+    return dense

@@ -1,0 +1,266 @@
+"""Every cell of method, dataset and backbone: loads, resolves, builds, dumps, and holds the published numbers."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import mmengine.registry
+import mmseg.registry
+import open_clip
+import pytest
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmseg.registry import DATASETS, MODELS
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+from sclip_seg import registry
+from sclip_seg.config import choices, load_config
+from sclip_seg.encoder import DenseCLIP
+from sclip_seg.errors import InputError
+from sclip_seg.vocabulary import Vocabulary
+from sclip_seg.weights import SHIPPED
+
+pytestmark = pytest.mark.filterwarnings("ignore:vocabulary coco_object:UserWarning")  # its "bed"
+CONFIGS = Path(__file__).parents[1] / "configs"
+AXES = choices(CONFIGS)
+CELLS = [(method, dataset) for method in AXES["method"] for dataset in AXES["dataset"]]
+REGISTRIES = [
+    shelf
+    for module in (registry, mmseg.registry, mmengine.registry)
+    for shelf in vars(module).values()
+    if isinstance(shelf, Registry)
+]
+
+# As in the official configs. Short side, crop, stride, logit scale, background
+# threshold, area threshold, queries, vocabulary; a crop of None is the whole picture.
+PUBLISHED = {
+    "sclip": {
+        "voc21": (336, 224, 112, 65, 0.1, 0.1, 56, "voc21_bg26"),
+        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 50, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 50, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (448, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "coco_stuff10k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "naclip": {
+        "voc21": (336, None, None, 40, 0.1, 0, 56, "voc21_bg26"),
+        "voc20": (336, None, None, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 40, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 40, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "clearclip": {
+        "voc21": (448, 448, 224, 50, 0.5, 0, 21, "voc21_plain"),
+        "voc20": (448, 448, 224, 50, 0, 0, 20, "voc20_plain"),
+        "context60": (448, 448, 224, 50, 0.15, 0, 60, "context60"),
+        "context59": (448, 448, 224, 50, 0, 0, 59, "context59"),
+        "coco_object": (448, 448, 224, 50, 0.4, 0, 81, "coco_object_plain"),
+        "coco_stuff164k": (448, 448, 224, 50, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (448, 224, 224, 50, 0, 0, 19, "cityscapes"),
+        "ade20k": (448, 448, 224, 50, 0, 0, 150, "ade20k"),
+    },
+    # Its names are its own list; their number is the same. Its scale moves no label, as there is no threshold.
+    "maskclip": {
+        "voc20": (512, None, None, 100, 0, 0, 20, "voc20_plain"),
+        "context59": (520, None, None, 100, 0, 0, 59, "context59"),
+        "coco_stuff164k": (512, None, None, 100, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (512, None, None, 100, 0, 0, 19, "cityscapes"),
+    },
+}
+PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
+LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
+PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
+WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
+# The tail, residual and FFN of each method, its templates and its refinement.
+METHODS = {
+    "clip": ("LastBlock", "qk", True, True, "imagenet80", []),
+    "maskclip": ("MaskCLIP", None, True, True, "imagenet85", []),
+    "sclip": ("LastBlock", "csa", True, True, "imagenet80", []),
+    "clearclip": ("LastBlock", "qq", False, False, "imagenet80", []),
+    "naclip": ("LastBlock", "naclip", False, False, "imagenet80", [dict(type="PAMR", steps=10, dilations=(8, 16))]),
+}
+
+
+def cell(method, dataset=None, backbone=None, **options):
+    return load_config(CONFIGS / f"{method}.py", dataset, backbone, options or None)
+
+
+@cache
+def base(folder, name):
+    return Config.fromfile(CONFIGS / "_base_" / folder / f"{name}.py").to_dict()
+
+
+def types_in(node):
+    """Every value of a key `type`, at any depth."""
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "type")
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from types_in(child)
+
+
+@pytest.mark.parametrize(("method", "dataset"), CELLS)
+def test_cell_loads_with_every_backbone(method, dataset):
+    for backbone in AXES["backbone"]:
+        config = cell(method, dataset, backbone)
+        assert config.axes == dict(method=method, dataset=dataset, backbone=backbone)
+        tower, data = base("backbones", backbone)["model"]["backbone"], base("datasets", dataset)["dataset"]
+        assert tower == {key: config.model.backbone[key] for key in tower}
+        assert data == {key: config.test_dataloader.dataset[key] for key in data}
+
+
+@pytest.mark.parametrize(("method", "dataset"), CELLS)
+def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
+    config = cell(method, dataset)
+    found = list(types_in(config.to_dict()))
+    assert {"DenseCLIP", "OpenVocabSegmentor", config.dataset.type} <= set(found)
+    assert not [kind for kind in found if not any(shelf.get(kind) for shelf in REGISTRIES)]
+
+    config.dump(tmp_path / "dumped.py")
+    assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
+    assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
+
+    model = MODELS.build({**config.model, "backbone": config.model.backbone | dict(arch=tiny, pretrained=None)})
+    data = config.test_dataloader.dataset
+    classes = DATASETS.get(data.type).METAINFO.get("classes") or Vocabulary.load(data.vocabulary)
+    assert model.labelling.classes == len(model.vocabulary) == len(classes)
+    assert (model.window["crop"], model.window["batch"]) == (config.model.window.crop, 16)
+
+
+@pytest.mark.parametrize(("method", "dataset"), PUBLISHED_CELLS)
+def test_published_numbers(method, dataset):
+    model = cell(method, dataset).model
+    vocabulary = Vocabulary.load(model.vocabulary)
+    found = (
+        model.short_side,
+        model.window.crop,
+        model.window.crop and model.window.stride,
+        model.logit_scale,
+        model.get("background_threshold", 0),
+        model.get("min_area", 0),
+        len(vocabulary.queries),
+        model.vocabulary,
+    )
+    assert found == PUBLISHED[method][dataset]
+    assert model.get("long_side", 2048) == LONG_SIDE.get((method, dataset), 2048)
+    assert model.background == (0 if dataset in WITH_BACKGROUND else None)
+    assert model.window.get("padding", "stretch") == ("symmetric" if method == "clearclip" else "stretch")
+
+
+@pytest.mark.parametrize("method", AXES["method"])
+def test_what_a_method_is(method):
+    tail, attention, residual, mlp, templates, refine = METHODS[method]
+    model = cell(method).model
+    assert model.backbone.tail.type == tail
+    assert model.backbone.tail.get("attention", {}).get("type") == attention
+    assert (model.backbone.tail.residual, model.backbone.tail.mlp) == (residual, mlp)
+    assert model.get("templates", "imagenet80") == templates
+    assert [dict(step) for step in model.get("refine", [])] == refine
+
+
+def test_sigma_of_naclip():
+    assert cell("naclip").model.backbone.tail.attention.sigma == 5
+
+
+@pytest.mark.parametrize("name", AXES["backbone"])
+def test_backbone_is_known_to_open_clip(name):
+    settings = base("backbones", name)["model"]["backbone"]
+    arch, tag = settings["arch"], settings["pretrained"]
+    assert arch in open_clip.list_models()
+    if tag not in SHIPPED:
+        assert tag in list_pretrained_tags_by_model(arch)
+        assert settings.get("quick_gelu", False) == get_pretrained_cfg(arch, tag).get("quick_gelu", False)
+
+
+def test_issue_names_are_all_there():
+    assert {"clip", "maskclip", "sclip", "clearclip", "naclip"} <= set(AXES["method"])
+    assert {"openai_vit_b16", "openai_vit_b32", "openai_vit_l14", "openai_vit_l14_336"} <= set(AXES["backbone"])
+    assert {"laion2b_vit_b16", "laion2b_vit_l14", "laion2b_vit_h14"} <= set(AXES["backbone"])
+    assert {"metaclip_vit_b16", "metaclip_vit_l14", "dfn_vit_b16"} <= set(AXES["backbone"])
+
+
+def test_stale_exports_leak_nowhere(monkeypatch):
+    monkeypatch.setenv("SCLIP_DATASET", "ade20k")
+    monkeypatch.setenv("SCLIP_BACKBONE", "toy")
+    assert cell("sclip").axes == dict(method="sclip", dataset="voc21", backbone="openai_vit_b16")
+    assert cell("sclip", "voc20").axes.backbone == "openai_vit_b16"
+    with pytest.raises(InputError):
+        cell("sclip", "nowhere")
+    assert (os.environ["SCLIP_DATASET"], os.environ["SCLIP_BACKBONE"]) == ("ade20k", "toy")
+
+
+def test_choice_does_not_stay_in_the_shell(monkeypatch):
+    monkeypatch.delenv("SCLIP_DATASET", raising=False)
+    assert cell("sclip", "ade20k").axes.dataset == "ade20k"
+    assert "SCLIP_DATASET" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "backbone", "message"),
+    [
+        ("sclipp", None, None, r"no config .*sclipp\.py; did you mean sclip or clip"),
+        ("sclip", "voc", None, r"no dataset 'voc'; did you mean voc2[01] or voc2[01]\?"),
+        ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, cityscapes, "),
+        ("sclip", None, "vit_b16", r"no backbone 'vit_b16'; did you mean .*dfn_vit_b16"),
+        ("nothing", None, None, r"there are: clearclip, clip, maskclip, naclip, sclip"),
+    ],
+)
+def test_wrong_names(method, dataset, backbone, message):
+    with pytest.raises(InputError, match=message):
+        cell(method, dataset, backbone)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("modle.short_side", "'modle.short_side'; did you mean model?"),
+        ("model.shortside", "model (OpenVocabSegmentor) has no key 'shortside'; did you mean short_side?"),
+        ("model.backbone.archi", "model.backbone (DenseCLIP) has no key 'archi'; did you mean arch?"),
+        ("model.backbone.tail.ffn", "(LastBlock) has no key 'ffn'; there are: attention, attention_scale, mlp, "),
+        ("model.backbone.tail.type", "model.backbone.tail is of type '1', and there is no such tail; there are: "),
+        ("model.backbone.tail.attention.type", "there is no such attention"),
+        ("test_dataloader.num_worker", "test_dataloader has no key 'num_worker'; did you mean num_workers"),
+        ("test_evaluator.iou_metrics", "test_evaluator (PooledIoU) has no key 'iou_metrics'"),
+        ("settings.background_threshold", "would change nothing; override model"),
+        ("dataset.data_root", "would change nothing; override test_dataloader.dataset"),
+    ],
+)
+def test_unknown_or_useless_option(key, message):
+    with pytest.raises(InputError) as caught:
+        cell("sclip", **{key: "1"})
+    assert message in str(caught.value)
+
+
+def test_options_are_applied():
+    config = cell("sclip", **{"model.window.crop": 336, "model.backbone.tail.attention.type": "qq"})
+    assert config.model.window == dict(crop=336, stride=112)
+    assert config.model.backbone.tail.attention == dict(type="qq")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models = dict()", r"has the unknown key 'models'; did you mean model\?"),
+        ("model = dict(", "does not load: SyntaxError"),
+        ("_base_ = 'nowhere.py'", "does not load: .*nowhere.py"),
+        ("model = dict(type='OpenVocabSegmentor')", "is no method's config, it lacks axes, test_dataloader"),
+    ],
+)
+def test_faulty_file(text, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text + "\n")
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_docstring_of_a_method_file_names_its_paper():
+    for method in AXES["method"]:
+        assert "arXiv" in (CONFIGS / f"{method}.py").read_text().split('"""')[1]
+    assert DenseCLIP is MODELS.get("DenseCLIP")

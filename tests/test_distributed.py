@@ -1,0 +1,39 @@
+"""Two processes give the score of one, to the last digit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from test_tools import CONFIGS, FAST, ROOT, result_of, run
+from trees import make_tree
+
+# The tiny tower of the fixtures is not known to another process; this one comes with the package.
+SHIPPED = [option for option in FAST if not option.startswith("model.backbone.arch=")]
+SAME = ("miou", "foreground_miou", "aacc", "macc", "images", "partial", "per_class", "signature", "config_digest")
+
+
+def test_two_processes_score_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_tree("voc21", tmp_path / "data", count=5)
+    arguments = ["--dataset", "voc21", "--backbone", "toy"]
+    alone = [*arguments, "--work-dir", "alone", "--out", "alone_maps"]
+    assert run("sclip.py", *alone, fast=SHIPPED) == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    shared = [*arguments, "--launcher", "pytorch", "--work-dir", "shared", "--out", "shared_maps"]
+    command = [*launch, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", *shared, "--cfg-options", *SHIPPED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mIoU") == 1  # one rank speaks
+
+    one, two = result_of("alone"), result_of("shared")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for key in SAME:
+        assert two[key] == one[key], key
+    maps = sorted(path.name for path in Path("alone_maps").iterdir())
+    assert sorted(path.name for path in Path("shared_maps").iterdir()) == maps
+    assert len(maps) == 5
+    for name in maps:
+        pair = (np.array(Image.open(Path(folder, name))) for folder in ("alone_maps", "shared_maps"))
+        np.testing.assert_array_equal(*pair)

@@ -1,0 +1,186 @@
+"""The rules of the house that a machine can hold: layers, sizes, names, docstrings."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from trees import BENCHMARKS
+
+from sclip_seg.config import choices, load_config
+from sclip_seg.registry import ATTENTION, STEPS, TAILS
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sclip_seg"
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+MODULES = [path for path in FILES if not path.endswith("__init__.py")]
+METHODS = [path for path in MODULES if path.startswith("methods/")]
+# Each layer imports from those before it only, and from more of the outside than they.
+LAYERS = {
+    0: ("version", "errors", "vocabulary"),
+    1: ("attention", "trace", "window", "scores", "positions", "registry", "toy.world", "methods.*", "refine.*"),
+    2: ("tail", "encoder", "weights", "text", "templates"),
+    3: (
+        *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config"),
+        *("result", "drawing", "mmcv_shim", "sharing"),
+    ),
+}
+OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "tqdm"}}
+# What a lower layer may still take: a method may extend a tail, and the shelves are mmengine's.
+GRANTED = {"registry": {"mmengine"}, "methods": {"tail"}}
+STANDARD = {"collections", "dataclasses", "difflib", "functools", "hashlib", "inspect", "itertools", "json", "logging"}
+STANDARD |= {"math", "os", "pathlib", "tempfile", "typing", "warnings", "zipfile", "__future__"}
+
+
+def module_name(path):
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def layer_of(module):
+    return next(
+        level
+        for level, names in LAYERS.items()
+        if module in names or any(name.endswith(".*") and module.startswith(name[:-1]) for name in names)
+    )
+
+
+def imports(path):
+    """What a file of the package imports, anywhere in it: modules of the package, and packages from outside."""
+    inner, outer = set(), set()
+    parents = ["sclip_seg", *path.split("/")[:-1]]
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = parents[: len(parents) + 1 - node.level] if node.level else []
+            stem = ".".join([*start, *([node.module] if node.module else [])])
+            # `from . import weights` names modules, `from .weights import find` does not.
+            is_package = (ROOT / stem.replace(".", "/")).is_dir() and stem.startswith("sclip_seg")
+            names = [f"{stem}.{alias.name}" for alias in node.names] if is_package else [stem]
+        else:
+            continue
+        for name in names:
+            (inner if name.startswith("sclip_seg.") else outer).add(name.removeprefix("sclip_seg."))
+    return inner, {name.split(".")[0] for name in outer}
+
+
+def code_strings(path):
+    """The string constants of a file, docstrings aside."""
+    tree = ast.parse((PACKAGE / path).read_text())
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, owners)]
+    bare = {id(line.value) for body in bodies for line in body if isinstance(line, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
+    ]
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_layer(path):
+    module = module_name(path)
+    level = layer_of(module)
+    granted = GRANTED.get(module.split(".")[0], set())
+    inner, outer = imports(path)
+    above = {name for name in inner if layer_of(name) > level}
+    assert above <= granted, f"{path} of layer {level} imports {above}"
+    if level in OUTSIDE:
+        allowed = set.union(STANDARD, granted, *(OUTSIDE[lower] for lower in range(level + 1)))
+        assert outer <= allowed, f"{path} of layer {level} imports {outer - allowed}"
+
+
+def test_the_layer_test_reads_imports():
+    assert imports("methods/maskclip.py")[0] >= {"attention", "tail", "registry", "trace"}
+    assert layer_of("methods.maskclip") < layer_of("tail") < layer_of("segmentor")
+    inner, outer = imports("encoder.py")
+    assert {"weights", "tail"} <= inner
+    assert {"open_clip", "torch"} <= outer
+    assert "mmseg" in imports("segmentor.py")[1]
+
+
+def test_no_file_over_300_lines():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, capture_output=True)
+    paths = [ROOT / name for name in listed.stdout.decode().split()] or list(PACKAGE.rglob("*.py"))
+    lengths = {path.relative_to(ROOT): path.read_text().count("\n") for path in paths if path.is_file()}
+    assert len(lengths) >= len(FILES)
+    assert not {path: length for path, length in lengths.items() if length > 300}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_no_device_path_or_benchmark_in_the_code(path):
+    text = (PACKAGE / path).read_text()
+    strings = code_strings(path)
+    assert not [string for string in strings if "/home" in string or "/root" in string or "/tmp" in string]
+    if path != "result.py":  # says which device computed
+        assert not [string for string in strings if re.search(r"\bcuda\b", string)]
+        assert not re.search(r"(?<!is_)\bcuda\b", "\n".join(line.split("#")[0] for line in text.splitlines()))
+    if path != "datasets.py":
+        known = {*BENCHMARKS, "voc", "coco", "cityscapes", "ade"}
+        assert not [string for string in strings if string.lower() in known]
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_method_names_its_paper_and_has_a_config(path):
+    module = importlib.import_module(f"sclip_seg.{module_name(path)}")
+    assert re.search(r"arXiv \d{4}\.\d{4,5}", module.__doc__)
+    assert "Official code" in module.__doc__
+    used = set()
+    for method in choices(ROOT / "configs")["method"]:
+        tail = load_config(ROOT / "configs" / f"{method}.py").model.backbone.tail
+        used.add(TAILS.get(tail.type).__module__)
+        if "attention" in tail:
+            used.add(ATTENTION.get(tail.attention.type).__module__)
+    assert module.__name__ in used
+
+
+def test_every_method_is_imported_by_its_package():
+    imported = {name.removeprefix("methods.") for name in imports("methods/__init__.py")[0]}
+    assert imported == {Path(path).stem for path in METHODS}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_public_names_have_docstrings(path):
+    module = importlib.import_module(f"sclip_seg.{module_name(path)}")
+    assert module.__doc__ or module_name(path) == "version"
+    bare = []
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing) and not thing.__doc__:
+            bare.append(name)
+        if inspect.isclass(thing):
+            bare += [] if "__doc__" in vars(thing) and thing.__doc__ else [name]
+            bare += [f"{name}.{method}" for method in undocumented(thing)]
+    assert not bare
+
+
+def undocumented(kind):
+    """Public methods without a docstring that override nothing."""
+    for name, thing in vars(kind).items():
+        function = getattr(thing, "__func__", thing)
+        if name.startswith("_") or not inspect.isfunction(function) or function.__doc__:
+            continue
+        if not any(hasattr(ancestor, name) for ancestor in kind.__mro__[1:]):
+            yield name
+
+
+def test_the_docstring_test_sees_through_overrides():
+    class Bare(torch.nn.Module):
+        def forward(self):
+            return None
+
+        def extra(self):
+            return None
+
+    assert list(undocumented(Bare)) == ["extra"]
+
+
+@pytest.mark.parametrize("shelf", [ATTENTION, TAILS, STEPS], ids=lambda shelf: shelf.name)
+def test_shelf_holds_documented_things(shelf):
+    assert shelf.module_dict
+    assert not [name for name, thing in shelf.module_dict.items() if not thing.__doc__]
