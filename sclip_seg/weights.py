@@ -2,17 +2,23 @@
 
 import hashlib
 import logging
+import os
+import socket
+import urllib.request
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import open_clip
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from safetensors.torch import load_file
 
 from .errors import InputError
 
 SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
+HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in the order that open_clip tries
 TOY = Path(__file__).parent / "toy"
 SHIPPED = {"toy": TOY / "toy.safetensors"}
 
@@ -46,10 +52,35 @@ def find(arch: str, pretrained: str, folder: str) -> Path:
     for suffix in SUFFIXES:
         if (local := Path(folder) / f"{arch}.{pretrained}{suffix}").is_file():
             return local
+    if (cached := _in_hub_cache(source)) is not None:
+        return cached
+    if not _reachable(source):
+        raise InputError(_how_to_get(arch, pretrained, source, folder))
     try:
         return Path(download_pretrained(source))
     except Exception as error:  # open_clip passes on whatever the hub's client, the network or the disk raise
         raise InputError(_how_to_get(arch, pretrained, source, folder)) from error
+
+
+def _in_hub_cache(source: dict) -> Path | None:
+    """A file that an earlier download left, found without asking the network."""
+    model, name = os.path.split(source.get("hf_hub") or "")
+    names = (name,) if name else HUB_NAMES
+    found = (try_to_load_from_cache(model, name) for name in names) if model else ()
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _reachable(source: dict) -> bool:
+    """Whether the host answers at all; the hub's client takes a minute of retries to find out."""
+    if urllib.request.getproxies():
+        return True
+    address = urlsplit(constants.ENDPOINT if source.get("hf_hub") else source["url"])
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
