@@ -61,6 +61,8 @@ class PooledIoU(BaseMetric):
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """The means, in percent, of (3, K) counts by picture; `per_class` and `images` keep the rest."""
         agreement, predicted, labelled = np.sum(results, axis=0, dtype=np.int64)
+        if not labelled.any():
+            raise InputError(f"every pixel of the {len(results)} label maps is ignored: there is nothing to score")
         with np.errstate(invalid="ignore"):
             iou = 100 * agreement / (predicted + labelled - agreement)
             accuracy = 100 * agreement / labelled

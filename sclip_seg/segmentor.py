@@ -34,7 +34,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
             `padding` 'stretch' or 'symmetric' (`window.windows`).
         logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
-        refine: configs of steps on the score maps, in order, e.g. `[dict(type='PAMR', steps=10)]`.
+        refine: names or configs of steps on the score maps, in order: `['PAMR']`, `[dict(type='PAMR', steps=10)]`.
         templates: name of a template set, or a list of templates.
         precision: 'fp32', 'bf16' or 'fp16' of both towers; 'auto' is fp16 on CUDA, as the authors ran, fp32 elsewhere.
         text_cache: folder that keeps text banks, or None.
@@ -55,7 +55,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         background: int | None = None,
         background_threshold: float = 0.0,
         min_area: float = 0.0,
-        refine: list[dict] | tuple[dict, ...] = (),
+        refine: list[dict | str] | tuple[dict | str, ...] = (),
         templates: str | list[str] = "imagenet80",
         precision: str = "auto",
         text_cache: str | None = None,
@@ -79,7 +79,7 @@ class OpenVocabSegmentor(BaseSegmentor):
             min_area,
             torch.tensor(self.vocabulary.winner),
         )
-        self.steps = torch.nn.ModuleList(STEPS.build(step) for step in refine)
+        self.steps = torch.nn.ModuleList(STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine)
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
         self.text: TextBank | None = None
         self.dataset_meta = dict(classes=self.vocabulary.names, palette=make_palette(len(self.vocabulary)))
@@ -89,6 +89,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding"})
         if unknown:
             raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch and padding")
+        size = self.data_preprocessor
+        if (size.short_side is not None and size.short_side < 1) or size.long_side < 1:
+            raise InputError(f"short_side={size.short_side}, long_side={size.long_side}: both are pixels, at least 1")
         if self.window["batch"] < 1:
             raise InputError(f"window.batch is {self.window['batch']}; it must be at least 1")
         rule = self.labelling

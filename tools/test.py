@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except torch.cuda.OutOfMemoryError:
         print("error: out of GPU memory; try --cfg-options model.window.batch=1", file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -155,7 +159,9 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
     journal = dict(type="Journal", folder=str(Path(config.work_dir, "progress")), resume=options.resume)
-    config.custom_hooks = [journal, dict(type="Progress")]
+    own = ("Journal", "Progress", "SaveLabels", "DrawPictures")  # a config that is replayed has them already
+    config.custom_hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] not in own]
+    config.custom_hooks += [journal, dict(type="Progress")]
     if options.out:
         config.custom_hooks.append(dict(type="SaveLabels", folder=options.out))
     if options.show_dir:
@@ -169,12 +175,11 @@ def build(config: Config) -> Runner:
     config = Config(config.to_dict(), cfg_text="resolved", filename="config.py")
     try:
         return Runner.from_cfg(config)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise InputError(f"the config has an unknown key: {error}") from error
-    except OSError as error:
-        raise InputError(f"the work folder {config.work_dir} cannot be written: {error}") from error
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
 
 
 def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
