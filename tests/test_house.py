@@ -90,7 +90,7 @@ def test_layer(path):
     above = {name for name in inner if layer_of(name) > level}
     assert above <= granted, f"{path} of layer {level} imports {above}"
     if level in OUTSIDE:
-        allowed = set.union(STANDARD, granted, *(OUTSIDE[lower] for lower in range(level + 1)))
+        allowed = set().union(STANDARD, granted, *(OUTSIDE[lower] for lower in range(level + 1)))
         assert outer <= allowed, f"{path} of layer {level} imports {outer - allowed}"
 
 

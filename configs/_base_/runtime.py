@@ -3,6 +3,7 @@
 default_scope = "mmseg"
 custom_imports = dict(imports=["sclip_seg"], allow_failed_imports=False)
 log_level = "WARNING"
+visualizer = dict(type="Visualizer")  # without a backend: pictures are drawn by --show-dir
 default_hooks = dict(timer=None, logger=None, param_scheduler=None, checkpoint=None)
 # Nothing is trained: each part of the model is moved to its device, none is wrapped for gradients.
 model_wrapper_cfg = dict(type="MMSeparateDistributedDataParallel")
