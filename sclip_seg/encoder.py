@@ -4,13 +4,13 @@ from pathlib import Path
 
 import open_clip
 import torch
-import torch.nn.functional as F
 from open_clip.model import convert_weights_to_lp
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transformer import LayerNorm, LayerNormFp32
 from torch import Tensor, nn
 
 from . import weights
+from .block import run_block
 from .errors import InputError
 from .positions import RULES, resample
 from .registry import MODELS, TAILS
@@ -138,16 +138,6 @@ class DenseCLIP(nn.Module):
     def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
         return self.tail(self.trace(image), text)
-
-
-def run_block(block: nn.Module, x: Tensor) -> Tensor:
-    """The block's own output for (N, T, C) tokens, its attention through the fused kernel in one piece."""
-    attn = block.attn
-    packed = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
-    q, k, v = packed.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    x = x + block.ls_1(attn.out_proj(mixed))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def keep_norms_fp32(module: nn.Module) -> None:

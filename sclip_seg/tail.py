@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from .block import feed_forward
 from .registry import ATTENTION, TAILS
 from .trace import Trace
 
@@ -51,5 +52,5 @@ class LastBlock(Tail):
         if self.residual:
             out = trace.before(-1) + out
         if self.mlp:
-            out = out + block.ls_2(block.mlp(block.ln_2(out)))
+            out = out + feed_forward(block, out)
         return out

@@ -25,6 +25,7 @@ READ = {
         *("image_size", "modules"),
     },
     "block": {"attn", "ln_1", "ls_1", "ln_2", "ls_2", "mlp"},
+    "mlp": {"gelu", "c_fc", "c_proj"},
     "attn": {"in_proj_weight", "in_proj_bias", "out_proj", "num_heads"},
     "clip": {
         *("visual", "transformer", "token_embedding", "positional_embedding", "attn_mask", "ln_final"),
@@ -188,7 +189,8 @@ def test_what_is_read_of_open_clip_is_pinned(build_dense):
     assert read == READ
     clip = build_dense().clip
     block = clip.visual.transformer.resblocks[-1]
-    for name, thing in dict(visual=clip.visual, block=block, attn=block.attn, clip=clip).items():
+    things = dict(visual=clip.visual, block=block, attn=block.attn, mlp=block.mlp, clip=clip)
+    for name, thing in things.items():
         missing = [attribute for attribute in READ[name] if not hasattr(thing, attribute)]
         assert not missing, f"open_clip's {name} has no {missing} any more"
 

@@ -23,7 +23,18 @@ METHODS = [path for path in MODULES if path.startswith("methods/")]
 # Each layer imports from those before it only, and from more of the outside than they.
 LAYERS = {
     0: ("version", "errors", "vocabulary"),
-    1: ("attention", "trace", "window", "scores", "positions", "registry", "toy.world", "methods.*", "refine.*"),
+    1: (
+        "attention",
+        "block",
+        "trace",
+        "window",
+        "scores",
+        "positions",
+        "registry",
+        "toy.world",
+        "methods.*",
+        "refine.*",
+    ),
     2: ("tail", "encoder", "weights", "text", "templates"),
     3: (
         *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config"),
