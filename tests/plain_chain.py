@@ -64,6 +64,8 @@ def stitched(
 def class_probabilities(scores: Tensor, owner: list[int], logit_scale: float) -> Tensor:
     """Scores (Q, H, W), the class of each query -> (K, H, W)."""
     probability = torch.softmax(logit_scale * scores, dim=0)
+    if len(owner) == max(owner) + 1:  # no synonyms, nothing to merge
+        return probability
     one_hot = F.one_hot(torch.tensor(owner)).T.to(scores.dtype)  # (K, Q)
     return (probability[None] * one_hot[:, :, None, None]).max(1).values
 
