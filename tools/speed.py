@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import statistics
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import open_clip
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
@@ -29,7 +31,8 @@ from sclip_seg.config import load_config
 from sclip_seg.encoder import DTYPES
 from sclip_seg.result import device_name, write_atomically
 from sclip_seg.segmentor import OpenVocabSegmentor
-from sclip_seg.text import TextBank
+from sclip_seg.text import TextBank, text_bank
+from sclip_seg.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("trunk_s", "ours_s", "reference_s", "ratio_to_trunk", "ratio_to_reference", "peak_extra_mb")
@@ -139,6 +142,30 @@ def measure(name: str, options: argparse.Namespace, precision: str) -> dict:
     return row | {"device": device_name(), "windows": len(bench.windows)}
 
 
+@torch.no_grad()
+def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
+    """The text bank of some queries, cold and read again, beside one query at a time at 77 tokens."""
+    bench = Bench(CASES["ade20k"], options.method, options.backbone, "fp32")
+    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.arch, bench.model.templates
+    vocabulary = Vocabulary("some", bench.model.vocabulary.classes[:queries])
+    tokenizer = open_clip.get_tokenizer(arch)
+
+    def one_at_a_time() -> None:
+        for query in vocabulary.queries:
+            prompts = tokenizer([template.format(query) for template in templates]).to(bench.device)
+            F.normalize(F.normalize(clip.encode_text(prompts), dim=-1).mean(0), dim=-1)
+
+    with tempfile.TemporaryDirectory() as cache:
+        ours, again = (
+            timed(lambda: text_bank(clip, arch, vocabulary, templates, "speed", cache), bench.device.type == "cuda")
+            for _ in range(2)
+        )
+    reference = timed(one_at_a_time, bench.device.type == "cuda")
+    row = {"case": f"text_bank_{queries}_queries", "precision": "fp32"} | dict.fromkeys(COLUMNS)
+    row |= {"ours_s": ours, "reference_s": reference, "ratio_to_reference": reference / ours}
+    return row | {"second_start_s": again, "device": device_name()}
+
+
 def plain_chain() -> ModuleType:
     """The reference of the tests."""
     spec = importlib.util.spec_from_file_location("plain_chain", ROOT / "tests" / "plain_chain.py")
@@ -207,6 +234,9 @@ def main(arguments: list[str] | None = None) -> int:
         for name in cases:
             rows.append(measure(name, options, precision))
             print(table(rows[-1:]), flush=True)
+    if not (options.quick or options.cases):
+        rows.append(measure_text(options))
+        print(f"the text bank is read again in {rows[-1]['second_start_s']:.4f} s")
     write_atomically(options.out, json.dumps(rows, indent=2) + "\n")
     print(table(rows))
     print(f"{device_name()}; medians of {options.rounds} interleaved rounds; written to {options.out}")
