@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-BAND_BYTES = 8 * 2**20
+BAND_BYTES = 4 * 2**20  # a band and what is made of it stay in the cache
 
 
 @dataclass(frozen=True)
