@@ -9,7 +9,7 @@ INSTALLED := .venv/installed.stamp
 OLDEST := .venv-oldest/installed.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo parity check format test-oldest clean
+.PHONY: help install test demo parity speed check format test-oldest clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ demo: $(INSTALLED)  ## evaluate five methods on the toy world, offline
 parity: $(INSTALLED)  ## compare with the official codes' outputs: make parity PARITY=DIR
 	@test -n "$(PARITY)" || { echo "usage: make parity PARITY=DIR" >&2; exit 2; }
 	.venv/bin/python tools/parity.py "$(PARITY)"
+
+speed: $(INSTALLED)  ## what a picture costs beside the bare vision transformer
+	.venv/bin/python tools/speed.py
 
 check: $(INSTALLED)  ## lint, and see that every file is formatted
 	.venv/bin/ruff check .
