@@ -144,7 +144,7 @@ class FolderDataset(BaseSegDataset):
             ann_file=ann_file,
             img_suffix=self.picture_suffixes[0],
             seg_map_suffix=label_suffix,
-            metainfo={"classes": names, "palette": make_palette(len(names))},
+            metainfo={"classes": tuple(names), "palette": make_palette(len(names))},
             reduce_zero_label=reduce_zero_label,
             indices=indices,
             pipeline=list(pipeline),

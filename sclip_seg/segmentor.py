@@ -127,7 +127,8 @@ class OpenVocabSegmentor(BaseSegmentor):
     def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """Labels of normalised pictures (3, h, w) of any sizes, at each sample's `ori_shape`.
 
-        Fills `pred_sem_seg` (1, H, W) and, if kept, `seg_logits` (K, H, W). Batching changes nothing.
+        Fills `pred_sem_seg` (1, H, W) and, if kept, `seg_logits` (K, H, W). Neighbours of one size share the trunk's
+        batches, which moves nothing but the last digits of a score.
         """
         self.prepare()
         samples = data_samples or [SegDataSample() for _ in inputs]

@@ -90,6 +90,13 @@ def folder_config(root, **more):
     return config | more
 
 
+def test_folder_dataset_calls_its_background_so(tmp_path):
+    write_png(tmp_path / "pictures/a.png", 9)
+    write_png(tmp_path / "labels/a.png", 0)
+    dataset = build(folder_config(tmp_path, vocabulary=["soil; gravel", "tree"], background=0))
+    assert dataset.metainfo["classes"] == ("background", "tree")
+
+
 def test_folder_dataset_with_list_vocabulary_file_and_zero_ignored(tmp_path):
     for stem, value in (("a", 0), ("b", 1), ("c", 2)):
         write_png(tmp_path / f"pictures/{stem}.png", 9)
