@@ -17,6 +17,7 @@ from .registry import MODELS, TAILS
 from .tail import Tail
 from .trace import Trace, position
 
+QUICK_GELU = ("openai", "metaclip", "dfn")  # who trained with it
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -80,9 +81,9 @@ class DenseCLIP(nn.Module):
         self.requires_grad_(False).eval()
 
     def _refuse_wrong_activation(self, path: Path, source: dict) -> None:
-        owner = next((name for name in ("openai", "metaclip") if name in path.name.lower()), None)
-        owner = owner or ("OpenAI" if weights.is_torchscript(path) else None)
-        if not self.quick_gelu and (source.get("quick_gelu") or owner):
+        # open_clip before 3.0 does not say it of its tags, and a file says it by its name at best.
+        named = any(owner in f"{self.pretrained} {path.name}".lower() for owner in QUICK_GELU)
+        if not self.quick_gelu and (source.get("quick_gelu") or named or weights.is_torchscript(path)):
             raise InputError(
                 f"the weights {self.pretrained!r} were trained with QuickGELU, and {self.arch} was built without; "
                 "set model.backbone.quick_gelu=True (with the wrong activation every score is silently lower)"
