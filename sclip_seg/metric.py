@@ -11,8 +11,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from .errors import InputError
-
-IGNORE = 255
+from .loading import IGNORE
 
 
 @METRICS.register_module()

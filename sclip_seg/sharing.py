@@ -21,6 +21,7 @@ from torch.utils.data import Sampler
 
 from .errors import InputError
 from .result import short_hash, signature
+from .segmentor import OpenVocabSegmentor
 
 
 @DATA_SAMPLERS.register_module()
@@ -55,7 +56,7 @@ class Journal(Hook):
         self.folder, self.resume = Path(folder), resume
 
     def before_test(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = segmentor_of(runner)
         model.prepare()
         total = len(runner.test_dataloader.dataset)
         self.key = short_hash(signature(runner.cfg, model, total, total))
@@ -93,6 +94,11 @@ class Journal(Hook):
         barrier()
         if get_dist_info()[0] == 0:
             shutil.rmtree(self.folder)
+
+
+def segmentor_of(runner: Runner) -> OpenVocabSegmentor:
+    """The segmentor itself, without the wrapper that several processes put around it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def read(folder: Path, key: str) -> dict[int, np.ndarray]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
@@ -32,6 +31,7 @@ from sclip_seg.result import (
     versions,
     write_atomically,
 )
+from sclip_seg.sharing import segmentor_of
 from sclip_seg.vocabulary import Vocabulary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -184,7 +184,7 @@ def build(config: Config) -> Runner:
 
 def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
     """Score, protocol and provenance of the run, as plain data."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = segmentor_of(runner)
     metric = runner.test_evaluator.metrics[0]
     progress = next(hook for hook in runner.hooks if type(hook).__name__ == "Progress")
     names = list(metric.per_class)
