@@ -42,10 +42,26 @@ class _Identity:
 
 
 @dataclass(frozen=True)
+class _Given:
+    maps: Tensor
+
+    def apply(self, value: Tensor) -> Tensor:
+        weights = self.maps.to(value.dtype)
+        if weights.shape[1] == value.shape[1]:
+            return weights @ value
+        # One map for all heads: one product over their joined columns, not a copy of the map for each.
+        mixed = weights.squeeze(1) @ value.transpose(1, 2).flatten(2)
+        return mixed.unflatten(2, (value.shape[1], -1)).transpose(1, 2)
+
+    def weights(self) -> Tensor:
+        return self.maps.float()
+
+
+@dataclass(frozen=True)
 class Attention:
     """A weighted sum of attention maps (N, heads, T, T); supports `+`, `* number`, `/ number` and `@ v`."""
 
-    terms: tuple[tuple[float, _Softmax | _Identity], ...]
+    terms: tuple[tuple[float, _Softmax | _Identity | _Given], ...]
 
     def __add__(self, other: Attention) -> Attention:
         return Attention(self.terms + other.terms)
@@ -55,6 +71,8 @@ class Attention:
 
     def __mul__(self, factor: float) -> Attention:
         return Attention(tuple((coefficient * factor, term) for coefficient, term in self.terms))
+
+    __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Attention:
         return self * (1 / divisor)
@@ -80,3 +98,8 @@ def softmax(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None
 def identity(like: Tensor) -> Attention:
     """Every token sees itself alone; `like` (N, heads, T, d) gives the shape."""
     return Attention(((1.0, _Identity(like)),))
+
+
+def given(maps: Tensor) -> Attention:
+    """Weights that are at hand as they are: (N, heads, T, T), or (N, 1, T, T) for all heads alike."""
+    return Attention(((1.0, _Given(maps)),))

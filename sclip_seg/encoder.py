@@ -15,6 +15,7 @@ from .errors import InputError
 from .positions import RULES, resample
 from .registry import MODELS, TAILS
 from .tail import Tail
+from .text import TextBank
 from .trace import Trace, position
 
 QUICK_GELU = ("openai", "metaclip", "dfn")  # who trained with it
@@ -128,17 +129,21 @@ class DenseCLIP(nn.Module):
         x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
 
         blocks = visual.transformer.resblocks
-        wanted = {position(block, len(blocks)) for block in self.tail.reads}
+        wanted = {position(block, len(blocks)) for block in self.tail.reads(len(blocks))}
         states = {-1: x} if -1 in wanted else {}
         for index in range(max(wanted) + 1):
             x = self.run(blocks[index], x)
             if index in wanted:
                 states[index] = x
-        return Trace(image, grid, states, blocks, visual.ln_post, visual.proj)
+        return Trace(image, self.patch, grid, states, blocks, visual.ln_post, visual.proj)
 
-    def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
         return self.tail(self.trace(image), text)
+
+    def score(self, image: Tensor, text: TextBank) -> Tensor:
+        """Scores (N, Q, h, w), fp32, of normalised windows (N, 3, H, W) with the queries."""
+        return self.tail.score(self.trace(self.tail.views(image)), text)
 
 
 def keep_norms_fp32(module: nn.Module) -> None:

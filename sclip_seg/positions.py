@@ -7,23 +7,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RULES = ("sclip", "maskclip")
+# mode and antialias of `interpolate`
+RULES = {
+    "sclip": ("bicubic", False),
+    "maskclip": ("bicubic", False),
+    "gem": ("bicubic", True),
+    "surgery": ("bilinear", False),
+}
 
 
 def resample(table: Tensor, native: tuple[int, int], grid: tuple[int, int], rule: str = "sclip") -> Tensor:
     """The (1 + h0·w0, C) table of the `native` grid (h0, w0), resampled to `grid` (h, w): (1 + h·w, C), fp32.
 
-    'sclip' (SCLIP, NACLIP, ClearCLIP): bicubic, called with the scale factor (h + 0.1)/h0, which shifts the sampling
-    grid by up to a tenth of a patch at the far edge; left alone whenever the *number* of patches is the native one,
-    whatever their shape. 'maskclip' (MaskCLIP): bicubic to the size itself, left alone at the native grid.
+    'sclip' (SCLIP, NACLIP, ClearCLIP and most others): bicubic, called with the scale factor (h + 0.1)/h0, which shifts
+    the sampling grid by up to a tenth of a patch at the far edge; left alone whenever the *number* of patches is the
+    native one, whatever their shape. The others resample to the size itself and leave only the native grid alone:
+    'maskclip' bicubic, 'gem' bicubic with antialiasing, 'surgery' (CLIP Surgery) bilinear. Surgery's code writes the
+    result back into the network, so that the next size starts from it; not followed.
     """
-    unchanged = grid[0] * grid[1] == native[0] * native[1] if rule == "sclip" else grid == native
+    mode, antialias = RULES[rule]
+    if rule == "sclip":
+        unchanged = grid[0] * grid[1] == native[0] * native[1]
+        target = {"scale_factor": ((grid[0] + 0.1) / native[0], (grid[1] + 0.1) / native[1])}
+    else:
+        unchanged, target = grid == native, {"size": grid}
     if unchanged:
         return table.float()
     picture = table[1:].float().T.reshape(1, -1, *native)
-    if rule == "sclip":
-        factor = ((grid[0] + 0.1) / native[0], (grid[1] + 0.1) / native[1])
-        picture = F.interpolate(picture, scale_factor=factor, mode="bicubic", align_corners=False)
-    else:
-        picture = F.interpolate(picture, size=grid, mode="bicubic", align_corners=False)
+    picture = F.interpolate(picture, **target, mode=mode, align_corners=False, antialias=antialias)
     return torch.cat([table[:1].float(), picture[0].flatten(1).T])

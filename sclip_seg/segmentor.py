@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
@@ -155,17 +154,11 @@ class OpenVocabSegmentor(BaseSegmentor):
             group = list(group)
             plan = self.windows_over(shape)
             batches = plan.cut([picture for picture, _ in group], self.window["batch"])
-            tiles = torch.cat([self.match(batch) for batch in batches])
+            tiles = torch.cat([self.backbone.score(batch, self.text) for batch in batches])
             for own, (_, (height, width)) in zip(tiles.split(len(plan)), group, strict=True):
-                rows, columns = plan.rows.operator(height), plan.columns.operator(width)
+                rows = plan.rows.operator(height, cells=own.shape[2])
+                columns = plan.columns.operator(width, cells=own.shape[3])
                 yield StitchedMaps(plan.lattice(own), rows.to(tiles.device), columns.to(tiles.device))
-
-    def match(self, batch: Tensor) -> Tensor:
-        """Cosines (N, Q, h, w), fp32, of the windows' patches (N, 3, H, W) with the queries."""
-        trace = self.backbone.trace(batch)
-        features = F.normalize(self.backbone.tail(trace, self.text.features).float(), dim=1)
-        scores = torch.einsum("ndhw,qd->nqhw", features, self.text.features)
-        return self.backbone.tail.rescore(scores, trace)
 
     def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
         """The maps after every step, or as they are when there is none."""
@@ -179,7 +172,7 @@ class OpenVocabSegmentor(BaseSegmentor):
     def extract_feat(self, inputs: list[Tensor]) -> list[Tensor]:
         """Patch features (D, h, w) of each picture, read as one window."""
         self.prepare()
-        return [self.backbone(picture[None], self.text.features)[0] for picture in inputs]
+        return [self.backbone(picture[None], self.text)[0] for picture in inputs]
 
     def encode_decode(self, inputs: list[Tensor], batch_data_samples: list[SegDataSample]) -> list[Tensor]:
         """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""

@@ -1,25 +1,55 @@
 """Tails: how the end of the frozen network is read."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import Attention
 from .block import feed_forward
 from .registry import ATTENTION, TAILS
-from .trace import Trace
+from .trace import QKV, Trace, relative
+
+if TYPE_CHECKING:
+    from .text import TextBank
 
 
 class Tail(nn.Module):
-    """Turns a `Trace` into patch features in the joint space. A method that is more than an attention overrides it."""
+    """Turns a `Trace` into patch features in the joint space, and those into scores.
 
-    reads: tuple[int, ...] = (-2,)
-    """Blocks whose output the tail needs (-1 is the last block). The trunk runs no further than the last of them."""
+    A method that is more than an attention overrides one of its four steps; `forward` is the usual one.
+    """
 
-    def forward(self, trace: Trace, text: Tensor) -> Tensor:
-        """Features (N, D, h, w) of the windows. `text` (Q, D): unit query features, for a method with feedback."""
+    def reads(self, depth: int) -> Iterable[int]:
+        """Blocks of a tower of `depth` whose output the tail needs (-1 is the last block, -2 the last one's input).
+
+        The trunk runs no further than the last of them.
+        """
+        return (-2,)
+
+    def views(self, image: Tensor) -> Tensor:
+        """What the trunk shall see of windows (N, 3, H, W): themselves, or several views of each (V·N, 3, H, W)."""
+        return image
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        """Features (N, D, h, w) of the windows. `text`: the queries, for a method with feedback."""
         raise NotImplementedError
 
-    def rescore(self, scores: Tensor, trace: Trace) -> Tensor:
-        """Patch scores (N, Q, h, w) of the windows, revised. As they are, unless a method says otherwise."""
-        return scores
+    def score(self, trace: Trace, text: TextBank) -> Tensor:
+        """Scores (N, Q, h, w) of the windows' patches, fp32: their cosines with the queries.
+
+        A method may return a finer grid of cells than its patches, as long as it lies over the same window.
+        """
+        return cosines(self(trace, text), text.features)
+
+
+def cosines(features: Tensor, queries: Tensor) -> Tensor:
+    """Features (N, D, h, w) of any length and queries (Q, D) -> (N, Q, h, w), fp32."""
+    return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), queries)
 
 
 @TAILS.register_module()
@@ -42,15 +72,54 @@ class LastBlock(Tail):
         self.attention = ATTENTION.build(attention)
         self.residual, self.mlp, self.attention_scale = residual, mlp, attention_scale
 
-    def forward(self, trace: Trace, text: Tensor) -> Tensor:
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         return trace.patches(self.tokens(trace))
 
     def tokens(self, trace: Trace) -> Tensor:
         """The block's output (N, T, C), before LN_post."""
-        block, qkv = trace.blocks[-1], trace.qkv(-1)
-        out = block.ls_1(qkv.output(self.attention(qkv) @ qkv.v)) * self.attention_scale
+        t = trace.qkv(-1)
+        return self.close(trace, t, self.attention(t))
+
+    def close(self, trace: Trace, t: QKV, attention: Attention | Tensor) -> Tensor:
+        """The block's output (N, T, C) with that attention."""
+        block = trace.blocks[-1]
+        out = block.ls_1(t.output(attention @ t.v)) * self.attention_scale
         if self.residual:
             out = trace.before(-1) + out
         if self.mlp:
             out = out + feed_forward(block, out)
         return out
+
+
+class SecondPath(Tail):
+    """A path S beside the last blocks, fed by the untouched one: S <- S + W_o(A v) + b_o, without FFN.
+
+    It starts as a copy of what enters the first of these blocks, and F = LN_post(S) proj.
+
+    Args:
+        blocks: how many last blocks it goes along, written for a tower of `tower` blocks.
+        tower: depth that `blocks` is written for, scaled to another; None takes it as it is.
+    """
+
+    def __init__(self, blocks: int, tower: int | None) -> None:
+        super().__init__()
+        self.blocks, self.tower = blocks, tower
+
+    def attend(self, t: QKV) -> Attention:
+        """The attention A of one block's step."""
+        raise NotImplementedError
+
+    def path(self, depth: int) -> range:
+        """The blocks beside which the path runs."""
+        return range(depth - 1 - relative([self.blocks], self.tower, depth)[0], depth)
+
+    def reads(self, depth: int) -> Iterable[int]:
+        return [block - 1 - depth for block in self.path(depth)]
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        path = self.path(trace.depth)
+        tokens = trace.before(path[0])
+        for block in path:
+            t = trace.qkv(block)
+            tokens = tokens + trace.blocks[block].ls_1(t.output(self.attend(t) @ t.v))
+        return trace.patches(tokens)

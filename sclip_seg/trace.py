@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,17 @@ def position(block: int, depth: int) -> int:
     if not -1 <= index < depth:
         raise InputError(f"block {block} is asked for, and the tower has {depth}")
     return index
+
+
+def relative(blocks: Iterable[int], tower: int | None, depth: int) -> list[int]:
+    """Blocks of a tower of `depth`, from 0, for `blocks` as papers write them: from 1, in a tower of `tower` blocks.
+
+    Where the depths differ, each becomes the block at the same relative height, rounded, once; `tower` None takes
+    them as they are. Raises InputError when the tower ends before them.
+    """
+    factor = 1 if tower is None else depth / tower
+    found = {max(1, int(block * factor + 0.5)) for block in blocks}
+    return [position(block - 1, depth) for block in sorted(found)]
 
 
 @dataclass(frozen=True)
@@ -72,11 +84,13 @@ class QKV:
 class Trace:
     """The read-only record of a batch of N windows' way through the trunk.
 
-    `states` maps a block's index to its output (N, T, C); it holds what the tail said it reads (`Tail.reads`).
-    Block -1 is the last one, as in a list; `hidden(-2)` is therefore the last block's input.
+    `image` (N, 3, H, W): the windows, `patch` pixels a patch. `states` maps a block's index to its output (N, T, C); it
+    holds what the tail said it reads (`Tail.reads`). Block -1 is the last one, as in a list; `hidden(-2)` is
+    therefore the last block's input.
     """
 
     image: Tensor
+    patch: int
     grid: tuple[int, int]
     states: dict[int, Tensor]
     blocks: nn.ModuleList
@@ -86,18 +100,30 @@ class Trace:
 
     def hidden(self, block: int) -> Tensor:
         """Output of `block`, (N, T, C)."""
-        return self.states[position(block, len(self.blocks))]
+        return self.states[position(block, self.depth)]
 
     def before(self, block: int) -> Tensor:
         """Input of `block`, (N, T, C)."""
-        return self.states[position(block, len(self.blocks)) - 1]
+        return self.states[position(block, self.depth) - 1]
 
     def qkv(self, block: int) -> QKV:
         """What the attention of `block` saw."""
         module = self.blocks[block]
         return QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
 
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def joint(self, tokens: Tensor) -> Tensor:
+        """(N, T, C) -> joint space (N, T, D): LN_post, then proj."""
+        return self.ln_post(tokens) @ self.proj
+
+    def fold(self, patches: Tensor) -> Tensor:
+        """(N, h·w, C) -> (N, C, h, w)."""
+        return patches.transpose(1, 2).unflatten(2, self.grid)
+
     def patches(self, tokens: Tensor) -> Tensor:
-        """Joint-space patch features of (N, T, C) tokens: LN_post, then proj: (N, D, h, w)."""
-        features = self.ln_post(tokens[:, self.prefix :]) @ self.proj
-        return features.transpose(1, 2).unflatten(2, self.grid)
+        """Joint-space patch features (N, D, h, w) of (N, T, C) tokens."""
+        return self.fold(self.joint(tokens[:, self.prefix :]))

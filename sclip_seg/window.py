@@ -39,9 +39,12 @@ class Axis:
     def patches(self) -> int:
         return (self.crop + self.before + self.after) // self.patch
 
-    def operator(self, size: int) -> Tensor:
-        """(size, windows · patches) fp32: patch scores along this axis -> scores at `size` pixels."""
-        return _operator(self, size)
+    def operator(self, size: int, cells: int | None = None) -> Tensor:
+        """(size, windows · cells) fp32: scores along this axis -> scores at `size` pixels.
+
+        `cells` of a window lie evenly over it and its padding; there is one to a patch unless said otherwise.
+        """
+        return _operator(self, size, cells or self.patches)
 
 
 def axis(side: int, crop: int | None, stride: int, patch: int, padding: str = "stretch") -> Axis:
@@ -57,10 +60,10 @@ def axis(side: int, crop: int | None, stride: int, patch: int, padding: str = "s
 
 
 @lru_cache(maxsize=256)
-def _operator(a: Axis, size: int) -> Tensor:
+def _operator(a: Axis, size: int, cells: int) -> Tensor:
     seen = slice(a.before, a.before + a.crop)
-    enlarge = _bilinear(a.patches, a.crop + a.before + a.after)[seen]
-    lattice = torch.zeros(a.side, len(a.starts), a.patches, dtype=torch.float64)
+    enlarge = _bilinear(cells, a.crop + a.before + a.after)[seen]
+    lattice = torch.zeros(a.side, len(a.starts), cells, dtype=torch.float64)
     cover = torch.zeros(a.side, 1, 1, dtype=torch.float64)
     for index, start in enumerate(a.starts):
         lattice[start : start + a.crop, index] = enlarge

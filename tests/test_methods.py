@@ -190,7 +190,7 @@ def cosines(windows: int, grid: tuple[int, int]) -> Tensor:
 
 def test_maskclip_prompt_denoising_equals_the_formula(build_dense, pictures):
     dense, scores = build_dense(dict(type="MaskCLIP", denoise_prompts=0.5)), cosines(2, (3, 5))
-    revised = dense.tail.rescore(scores, dense.trace(pictures(2, 24, 40)))
+    revised = dense.tail.revise(scores, dense.trace(pictures(2, 24, 40)))
     for window in range(2):
         expected = formulas.denoise_prompts(scores[window].flatten(1).double().numpy(), 0.5)
         np.testing.assert_allclose(revised[window].flatten(1).numpy(), expected, rtol=1e-6)
@@ -208,7 +208,7 @@ def test_maskclip_key_smoothing_equals_the_formula(rule, below, denoise, build_d
     trace = dense.trace(image)
     w = formulas.LastBlockWeights.of(dense.clip.visual)
     scores = cosines(2, trace.grid)
-    revised = dense.tail.rescore(scores, trace).flatten(2).double().numpy()
+    revised = dense.tail.revise(scores, trace).flatten(2).double().numpy()
     for window, x in enumerate(trace.before(-1).double().numpy()):
         s = scores[window].flatten(1).double().numpy()
         s = s if denoise is None else formulas.denoise_prompts(s, denoise)
@@ -219,10 +219,10 @@ def test_maskclip_key_smoothing_equals_the_formula(rule, below, denoise, build_d
 
 
 @pytest.mark.parametrize("rule", ["released", "paper"])
-def test_maskclip_rescore_is_finite_on_a_blank_picture(rule, build_dense):
+def test_maskclip_revised_is_finite_on_a_blank_picture(rule, build_dense):
     dense = build_dense(dict(type="MaskCLIP", smooth_keys=rule, denoise_prompts=0.5))
     image = torch.zeros(1, 3, 32, 32)
-    assert dense.tail.rescore(cosines(1, (4, 4)), dense.trace(image)).isfinite().all()
+    assert dense.tail.revise(cosines(1, (4, 4)), dense.trace(image)).isfinite().all()
 
 
 def test_plain_tails_leave_scores_alone(build_dense, pictures):
@@ -230,7 +230,7 @@ def test_plain_tails_leave_scores_alone(build_dense, pictures):
     for name in sorted(TAILS.module_dict):
         dense = build_dense(tail_settings(name))
         scores = cosines(1, (4, 4))
-        assert torch.equal(dense.tail.rescore(scores.clone(), dense.trace(image)), scores)
+        assert torch.equal(dense.tail.revise(scores.clone(), dense.trace(image)), scores)
 
 
 @pytest.mark.parametrize(

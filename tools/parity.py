@@ -11,6 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +27,7 @@ from sclip_seg.config import load_config
 from sclip_seg.encoder import DenseCLIP
 from sclip_seg.scores import DenseMaps, StitchedMaps
 from sclip_seg.segmentor import OpenVocabSegmentor
-from sclip_seg.text import encode_prompts
+from sclip_seg.text import TextBank, encode_prompts
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEATURES, PROBES, TEXT, MAPS = 2e-5, 5e-5, 2e-5, 2e-5  # fp32, CPU; see DIR/README.md
@@ -37,22 +38,59 @@ def last_block(attention: str | dict, residual: bool = True, mlp: bool = True) -
     return dict(type="LastBlock", attention=attention, residual=residual, mlp=mlp)
 
 
-TAILS = {
-    "vanilla": last_block("qk"),
-    "vanilla_openclip": last_block("qk"),
-    "vanilla_reduced": last_block("qk", False, False),
-    "maskclip_full": dict(type="MaskCLIP"),
-    "maskclip_reduced": dict(type="MaskCLIP", residual=False, mlp=False),
-    "sclip": last_block("csa"),
-    "sclip_reduced": last_block("csa", False, False),
-    "clearclip": last_block("qq", False, False),
-    "clearclip_full": last_block("qq"),
-    "naclip": last_block("naclip", False, False),
-    "naclip_full": last_block("naclip"),
-    "naclip_kk": last_block("kk", False, False),
-    "naclip_nonly": last_block("nonly", False, False),
-    "naclip_qk_reduced": last_block("qk", False, False),
-}
+@dataclass(frozen=True)
+class Case:
+    """A tail, and the file and key under which the reference has its unit patch features."""
+
+    file: str
+    tail: dict
+    key: str = ""
+    sizes: tuple[str, ...] = ("square", "wide")
+    positions: str = "sclip"
+
+
+SQUARE = ("square",)
+RESCLIP = dict(type="ResCLIP", rcs=0.3, rcs_scale=2.0, sfr=None)
+VOC21 = RESCLIP | dict(sfr=0.7, sfr_scale=2.2, threshold=0.5)
+CONTEXT60 = RESCLIP | dict(sfr=0.7, sfr_scale=1.8, threshold=0.3)
+OTHER_LAYERS = dict(mid=7, post=3, fused=(6, 7, 8, 9, 10), class_weight=0.1)
+CASES = [
+    Case("vanilla", last_block("qk")),
+    Case("vanilla_openclip", last_block("qk")),
+    Case("vanilla_reduced", last_block("qk", False, False)),
+    Case("maskclip_full", dict(type="MaskCLIP")),
+    Case("maskclip_reduced", dict(type="MaskCLIP", residual=False, mlp=False)),
+    Case("sclip", last_block("csa")),
+    Case("sclip_reduced", last_block("csa", False, False)),
+    Case("clearclip", last_block("qq", False, False)),
+    Case("clearclip_full", last_block("qq")),
+    Case("naclip", last_block("naclip", False, False)),
+    Case("naclip_full", last_block("naclip")),
+    Case("naclip_kk", last_block("kk", False, False)),
+    Case("naclip_nonly", last_block("nonly", False, False)),
+    Case("naclip_qk_reduced", last_block("qk", False, False)),
+    Case("surgery", dict(type="CLIPSurgery"), sizes=SQUARE, positions="surgery"),
+    Case("gem_iter1", dict(type="GEM"), positions="gem"),
+    Case("gem_iter1", last_block("qk"), "original_path.", positions="gem"),
+    Case("gem_iter2", dict(type="GEM", iterations=2), positions="gem"),
+    Case("gem_iter3", dict(type="GEM", iterations=3), positions="gem"),
+    Case("gem_depth5_temp12", dict(type="GEM", blocks=4, temperature=12), positions="gem"),
+    Case("resclip_rcs", RESCLIP),
+    Case("resclip_rcs", RESCLIP | dict(rcs=0.6), "lam0.6.", SQUARE),
+    Case("resclip_rcs", RESCLIP | dict(rcs=None), "no_rcs.", SQUARE),
+    Case("resclip_rcs_other", RESCLIP | dict(base="clearclip"), "clearclip."),
+    Case("resclip_rcs_other", RESCLIP | dict(base="vanilla"), "vanilla."),
+    Case("resclip_rcs_other", RESCLIP | dict(base="sclip", residual=True, mlp=True), "sclip."),
+    Case("resclip_voc21", VOC21 | dict(half=True)),
+    Case("resclip_voc21_fp32", VOC21),
+    Case("resclip_context60", CONTEXT60 | dict(half=True)),
+    Case("resclip_context60_fp32", CONTEXT60),
+    Case("scclip", dict(type="SCCLIP"), sizes=SQUARE),
+    Case("scclip", dict(type="SCCLIP", class_weight=0.0), "res_cls0.", SQUARE),
+    Case("scclip", dict(type="SCCLIP") | OTHER_LAYERS, "pre6_post2_multi5-9_rho0.1.", SQUARE),
+    Case("cliptrase", dict(type="CLIPtrase")),
+    Case("itaclip", dict(type="ITACLIP", engineering=None)),
+]
 
 
 class Reference:
@@ -85,8 +123,13 @@ class Reference:
         (scratch / "parity.json").write_text(json.dumps(config))
         open_clip.add_model_config(scratch / "parity.json")
 
-    def backbone(self, tail: dict) -> DenseCLIP:
-        return DenseCLIP("parity", str(self.weights), tail)
+    def backbone(self, tail: dict, positions: str = "sclip") -> DenseCLIP:
+        return DenseCLIP("parity", str(self.weights), tail, positions=positions)
+
+    def queries(self) -> TextBank:
+        """The seven of the ResCLIP cases, each a class."""
+        features = self.recipe.tiny_queries()
+        return TextBank(features, torch.arange(len(features)), len(features))
 
     def load(self, name: str) -> dict[str, np.ndarray]:
         with np.load(self.folder / f"{name}.npz") as arrays:
@@ -103,27 +146,22 @@ def _module(path: Path) -> ModuleType:
 def visual_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
     """(case, difference, tolerance) of unit patch features, for every tail and input."""
     directions = torch.randn((64, 2), generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    for name, tail in TAILS.items():
-        backbone, expected = reference.backbone(tail), reference.load(f"visual_{name}")
-        for size in ("square", "wide"):
-            if size not in expected:
-                continue
+    for case in CASES:
+        backbone, expected = reference.backbone(case.tail, case.positions), reference.load(f"visual_{case.file}")
+        for size in case.sizes:
             with torch.no_grad():
-                features = F.normalize(backbone(reference.recipe.tiny_input(size))[0], dim=0).flatten(1).T
+                features = backbone(reference.recipe.tiny_input(size), reference.queries())[0]
+            features = F.normalize(features, dim=0).flatten(1).T
             probes = (features.double() @ directions).numpy()
-            yield f"{name} {size}", _gap(features[::3].numpy(), expected[size]), FEATURES
-            yield f"{name} {size} probes", _gap(probes, expected[f"{size}.probe"]), PROBES
-        if "square.attn_rows" in expected:
-            with torch.no_grad():
-                qkv = backbone.trace(reference.recipe.tiny_input("square")).qkv(-1)
-                rows = backbone.tail.attention(qkv).weights()[0, :, ::49]
-            yield f"{name} attention rows", _gap(rows.numpy(), expected["square.attn_rows"]), FEATURES
+            name = f"{case.file} {case.key}{size}"
+            yield name, _gap(features[::3].numpy(), expected[f"{case.key}{size}"]), FEATURES
+            yield f"{name} probes", _gap(probes, expected[f"{case.key}{size}.probe"]), PROBES
 
 
 def text_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
     """Unit text features of six strings."""
     expected = reference.load("openai_pooled_text")
-    clip = reference.backbone(TAILS["vanilla"]).clip
+    clip = reference.backbone(last_block("qk")).clip
     tokens = open_clip.get_tokenizer("parity")([str(s) for s in expected["strings"]])
     longest = int(tokens.argmax(1).max()) + 1
     with torch.no_grad():

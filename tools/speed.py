@@ -96,7 +96,7 @@ class Bench:
         window, rule = self.model.window, self.model.labelling
         boxes = chain.mmseg_boxes(self.size, window["crop"], window["stride"])
         crops = (data["inputs"][0][None, :, top:bottom, left:right] for top, left, bottom, right in boxes)
-        tiles = torch.cat([self.model.match(crop) for crop in crops])
+        tiles = torch.cat([self.model.backbone.score(crop, self.model.text) for crop in crops])
         plan = (self.size, window["crop"], window["stride"], self.model.backbone.patch, window["padding"])
         scores = chain.stitched(tiles, *plan, self.case.size)
         probability = chain.class_probabilities(scores, rule.owner.tolist(), rule.logit_scale)

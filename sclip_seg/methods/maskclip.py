@@ -20,6 +20,10 @@ deviations from the paper and from CLIP, and what is done here:
 The later papers' reading, "values only", is `LastBlock('identity', residual=False, mlp=False)`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +33,9 @@ from ..errors import InputError
 from ..registry import ATTENTION, TAILS
 from ..tail import LastBlock
 from ..trace import QKV, Trace
+
+if TYPE_CHECKING:
+    from ..text import TextBank
 
 TEMPERATURE = 100.0
 REMOVED = -100.0  # the score of a query that prompt denoising took out, as released
@@ -64,7 +71,11 @@ class MaskCLIP(LastBlock):
             raise InputError(f"smooth_keys is {smooth_keys!r}; choose 'released', 'paper' or None")
         self.denoise_prompts, self.smooth_keys, self.smooth_below = denoise_prompts, smooth_keys, smooth_below
 
-    def rescore(self, scores: Tensor, trace: Trace) -> Tensor:
+    def score(self, trace: Trace, text: TextBank) -> Tensor:
+        return self.revise(super().score(trace, text), trace)
+
+    def revise(self, scores: Tensor, trace: Trace) -> Tensor:
+        """Cosines (N, Q, h, w) -> the same after the refinements that are on; smoothing leaves probabilities."""
         if self.denoise_prompts is not None:
             scores = denoise_prompts(scores, self.denoise_prompts)
         if self.smooth_keys is not None:

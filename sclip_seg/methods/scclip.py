@@ -1,0 +1,159 @@
+"""SC-CLIP (Bai et al., IEEE TIP 2025, arXiv 2411.15869): self-calibration with the network's own middle layers.
+
+P^l: patch tokens after block l, c^l its class token; O: the anomaly tokens of P^{L-1}; R_O: each of them replaced by
+the mean of its neighbours, of 8, that are none; N_β(M) = M·[M >= β], rows scaled to sum 1:
+
+    M = m mᵀ, m = unit rows of R_O(P^mid);   T = t tᵀ, t = unit rows of P^post
+    A = ½ softmax(3 (M - mean M), negative entries left out) + ½ softmax(k kᵀ/√d)
+    y₁ = N_β(T)·(W_o A v + b_o + ρ c^{L-1})       k, v from LN1(N_β(M)·R_O(P^{L-1})), patches alone
+    y₂ = N_β(T)·(W_o A v + b_o + ρ Σ c^l)         k, v from LN1(Σ P^l) over the fused blocks
+    F = LN_post(y₁ + y₂) proj                     (no residual of the patches, no FFN)
+
+Official code: github.com/SuleBai/SC-CLIP (`clip/model.py`), whose anomaly score is a local outlier factor that compares
+each point with its own k-distance, on squared distances: mean_j kdist_i / kdist_j over the 30 nearest, anomalous above
+the 95 % quantile. Followed ('released'); the ten largest norms of its first release are 'norm', the factor as defined
+(scikit-learn) is 'lof'. There ρ, ½ and 3 are, and the paper's summaries do not have them. The official code works on
+square windows only. Statistics are per window, in fp32 (squared distances overflow fp16), and no anomaly is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import LocalOutlierFactor
+from torch import Tensor
+
+from ..attention import Attention, given, softmax
+from ..errors import InputError
+from ..registry import TAILS
+from ..tail import Tail
+from ..trace import QKV, Trace, relative
+
+if TYPE_CHECKING:
+    from ..text import TextBank
+
+CONTAMINATION = 0.05
+LARGEST = 10  # tokens that the first release took for anomalous
+DETECTORS = ("released", "norm", "lof")
+
+
+@TAILS.register_module()
+class SCCLIP(Tail):
+    """Calibrated patch features.
+
+    Args:
+        mid, post, fused: the blocks of M and of T, and those that are summed, from 1, for a tower of `tower` blocks.
+        tower: depth that they are written for, scaled to another; None takes them as they are.
+        class_weight: ρ.
+        beta: β, similarities below it have no part in the averages.
+        sharpness: factor of M before its softmax.
+        detector: 'released', 'norm' or 'lof'.
+        neighbours: k of the outlier factors; one less than the patches where there are no more.
+    """
+
+    def __init__(
+        self,
+        mid: int = 9,
+        post: int = 4,
+        fused: tuple[int, ...] = (4, 5, 6, 7, 8, 9, 10),
+        tower: int | None = 12,
+        class_weight: float = 0.3,
+        beta: float = 0.4,
+        sharpness: float = 3.0,
+        detector: str = "released",
+        neighbours: int = 30,
+    ) -> None:
+        super().__init__()
+        if detector not in DETECTORS:
+            raise InputError(f"detector is {detector!r}; choose one of {', '.join(DETECTORS)}")
+        self.mid, self.post, self.fused, self.tower = mid, post, tuple(fused), tower
+        self.class_weight, self.beta, self.sharpness = class_weight, beta, sharpness
+        self.detector, self.neighbours = detector, neighbours
+
+    def layers(self, depth: int) -> tuple[int, int, list[int]]:
+        """mid, post and fused blocks of this tower, from 0."""
+        (mid,), (post,) = (relative([block], self.tower, depth) for block in (self.mid, self.post))
+        return mid, post, relative(self.fused, self.tower, depth)
+
+    def reads(self, depth: int) -> Iterable[int]:
+        mid, post, fused = self.layers(depth)
+        return [-2, *(block - depth for block in (mid, post, *fused))]
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        mid, post, fused = self.layers(trace.depth)
+        last, total = trace.before(-1), sum(trace.hidden(block) for block in fused)
+        anomalous = outliers(last[:, 1:], self.detector, self.neighbours)
+        similar = similarity(repair(trace.hidden(mid)[:, 1:], anomalous, trace.grid))
+        calm = aggregate(similar, self.beta).to(last.dtype) @ repair(last[:, 1:], anomalous, trace.grid)
+
+        spread = aggregate(similarity(trace.hidden(post)[:, 1:]), self.beta).to(last.dtype)
+        first = spread @ self.attend(trace, calm, last, similar)
+        second = spread @ self.attend(trace, total[:, 1:], total, similar)
+        return trace.fold(trace.joint(first + second))
+
+    def attend(self, trace: Trace, patches: Tensor, tokens: Tensor, similar: Tensor) -> Tensor:
+        """W_o A v + b_o + ρ·class token of `tokens`, q, k, v from the patches alone: (N, P, C)."""
+        block = trace.blocks[-1]
+        t = QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
+        out = block.ls_1(t.output(self.weights(t, similar) @ t.v))
+        return out + self.class_weight * tokens[:, :1]
+
+    def weights(self, t: QKV, similar: Tensor) -> Attention:
+        """½ softmax(3 (M - mean M)) without its negative entries + ½ softmax(k kᵀ/√d)"""
+        centred = self.sharpness * (similar - similar.mean((1, 2), keepdim=True))
+        middle = centred.masked_fill(centred < 0, -torch.inf).softmax(-1)
+        return (given(middle[:, None]) + softmax(t.k, t.k, t.scale)) / 2
+
+
+def similarity(x: Tensor) -> Tensor:
+    """Cosines of (N, P, C) with each other, (N, P, P), fp32."""
+    unit = F.normalize(x.float(), dim=-1)
+    return unit @ unit.transpose(1, 2)
+
+
+def aggregate(similar: Tensor, beta: float) -> Tensor:
+    """N_β of (N, P, P): entries below β are 0, rows sum to 1, or to 0 where there is none."""
+    kept = similar * (similar >= beta)
+    return kept / (kept.sum(-1, keepdim=True) + 1e-6)
+
+
+def outliers(x: Tensor, detector: str, neighbours: int) -> Tensor:
+    """Which of (N, P, C) are anomalous in their window, (N, P)."""
+    if detector == "norm":
+        largest = x.float().norm(dim=-1).topk(min(LARGEST, x.shape[1])).indices
+        return torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).scatter(1, largest, True)
+    if detector == "lof":
+        factor = LocalOutlierFactor(min(neighbours, x.shape[1] - 1), contamination=CONTAMINATION)
+        found = [torch.from_numpy(factor.fit_predict(window) < 0) for window in x.float().cpu().numpy()]
+        return torch.stack(found).to(x.device)
+    score = outlier_scores(x, neighbours)
+    return score > score.quantile(1 - CONTAMINATION, dim=1, keepdim=True)
+
+
+def outlier_scores(x: Tensor, neighbours: int) -> Tensor:
+    """mean_j kdist_i / kdist_j over each token's nearest, kdist the squared distance of the last of them: (N, P)."""
+    k = min(neighbours, x.shape[1] - 1)
+    x = x.float()
+    distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    distance.diagonal(dim1=1, dim2=2).fill_(-1)  # itself comes first, among equals too
+    nearest = distance.topk(k + 1, largest=False)
+    reach = nearest.values[..., -1].clamp(min=1e-10)  # equal tokens have a reach of 0
+    of_nearest = reach.gather(1, nearest.indices[..., 1:].flatten(1)).view(*x.shape[:2], k)
+    return (reach[..., None] / of_nearest).mean(-1)
+
+
+def repair(x: Tensor, outlier: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(N, P, C), each outlier (N, P) replaced by the mean of its neighbours among the 8 that are none, if any."""
+    fine = (~outlier).to(x.dtype)[..., None]
+    sums, count = (_box(field, grid) for field in (x * fine, fine))
+    mendable = outlier[..., None] & (count > 0)
+    return torch.where(mendable, sums / count.clamp(min=1), x)
+
+
+def _box(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Sums over the 3 x 3 patches around each, (N, P, C)."""
+    picture = x.transpose(1, 2).unflatten(2, grid)
+    return F.avg_pool2d(picture, 3, stride=1, padding=1, divisor_override=1).flatten(2).transpose(1, 2)
