@@ -17,7 +17,7 @@ from .registry import ATTENTION, STEPS, TAILS
 
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
-    *("model", "dataset", "settings", "protocol", "published", "axes", "pack", "words"),
+    *("model", "dataset", "settings", "protocol", "published", "tuned", "crop", "axes", "pack", "words"),
     *("test_dataloader", "test_evaluator", "test_cfg", "test_pipeline"),
     *(
         "default_scope",
@@ -46,7 +46,8 @@ USED_UP = {
     "axes": "choose with CONFIG, --dataset and --backbone",
     "dataset": "override test_dataloader.dataset",
     "pack": "override test_dataloader.dataset.pipeline",
-    **dict.fromkeys(("settings", "protocol", "published", "words"), "override model"),
+    "crop": "override test_dataloader.dataset.pipeline",
+    **dict.fromkeys(("settings", "protocol", "published", "tuned", "words"), "override model"),
 }
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {

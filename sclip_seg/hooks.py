@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import mmcv
 import numpy as np
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -57,8 +56,8 @@ class DrawPictures(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
         meta = runner.test_dataloader.dataset.metainfo
-        for sample in outputs:
-            picture = mmcv.imread(sample.img_path, channel_order="rgb")
+        for sample, pixels in zip(outputs, data_batch["inputs"], strict=True):
+            picture = pixels[[2, 1, 0]].permute(1, 2, 0).cpu().numpy()  # as the pipeline delivers it
             maps = [m.data[0].cpu().numpy() for m in (sample.pred_sem_seg, sample.gt_sem_seg)]
             path = self.folder / name_of(runner, sample.img_path)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 """Loading steps of the data pipeline that name the file when it cannot be read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmseg.registry import TRANSFORMS
 from PIL import Image
+from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from .errors import InputError
 
@@ -59,6 +61,51 @@ class LoadLabels(BaseTransform):
                 raise InputError(f"the label map {path} has values from {labels.min()} to {labels.max()}; 0 to 255 fit")
             labels = labels.astype(np.uint8)
         return labels
+
+
+@TRANSFORMS.register_module()
+class CentreCrop(BaseTransform):
+    """CLIPtrase's protocol (arXiv 2407.08268): the short side at `size` pixels, then the square in the middle.
+
+    The picture through pillow's antialiased bicubic filter, the labels by nearest neighbours; the square is what is
+    segmented and scored, so that its numbers stand beside no other protocol's.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def transform(self, results: dict) -> dict:
+        results["img"] = self.crop(results["img"], InterpolationMode.BICUBIC)
+        if "gt_seg_map" in results:
+            results["gt_seg_map"] = self.crop(results["gt_seg_map"], InterpolationMode.NEAREST)
+        results["ori_shape"] = results["img_shape"] = (self.size, self.size)
+        return results
+
+    def crop(self, pixels: np.ndarray, mode: InterpolationMode) -> np.ndarray:
+        """(H, W[, 3]) uint8 -> (size, size[, 3])."""
+        return np.array(center_crop(resize(Image.fromarray(pixels), self.size, mode), [self.size, self.size]))
+
+
+@TRANSFORMS.register_module()
+class Relabel(BaseTransform):
+    """Other numbers for some label values, as another protocol counts them.
+
+    Args:
+        mapping: pairs (value, new value).
+        empty: a map with these values only is ignored as a whole, which is asked before the mapping.
+    """
+
+    def __init__(self, mapping: Sequence[tuple[int, int]] = (), empty: Sequence[int] = ()) -> None:
+        self.table = np.arange(IGNORE + 1, dtype=np.uint8)
+        for value, new in mapping:
+            self.table[value] = new
+        self.empty = tuple(empty)
+
+    def transform(self, results: dict) -> dict:
+        labels = results["gt_seg_map"]
+        nothing = np.isin(labels, self.empty).all()
+        results["gt_seg_map"] = np.full_like(labels, IGNORE) if nothing else self.table[labels]
+        return results
 
 
 def _reason(error: Exception, path: str) -> str:

@@ -25,7 +25,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
     Two runs with one signature on one machine give one score; what only moves speed or memory is left out.
     """
     backbone, window, rule = model.backbone, model.window, model.labelling
-    size = model.data_preprocessor
+    size, extra = model.data_preprocessor, model.auxiliary
     settings = config.model.backbone
     crop = f"{window['crop']}/{window['stride']}" if window["crop"] else "whole"
     fields = {
@@ -36,6 +36,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "positions": backbone.position_rule,
         "data": f"{config.axes.dataset}[{images}/{total}]" if images != total else f"{config.axes.dataset}[{total}]",
         "vocabulary": f"{model.vocabulary.name}#{model.vocabulary.digest}",
+        "auxiliary": f"{extra.name}#{extra.digest}*{extra.weight:g}" if extra else "none",
         "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
         "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
         "window": f"{crop}/{window['padding']}",
@@ -43,10 +44,17 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "background": f"{rule.background}<{rule.background_threshold:g}",
         "area": f"{rule.min_area:g}",
         "refine": "+".join(describe(step) for step in config.model.get("refine", ())) or "none",
+        "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
         "precision": model.precision,
         "version": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def own_steps(config: Config) -> list[dict]:
+    """The pipeline's steps that change what is counted: all but loading and packing."""
+    usual = ("LoadPicture", "LoadLabels", "PackSegInputs")
+    return [step for step in config.test_dataloader.dataset.pipeline if step["type"] not in usual]
 
 
 def describe(component: dict | str) -> str:

@@ -1,6 +1,7 @@
 """`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from .auxiliary import AuxiliaryTexts
 from .datasets import make_palette
 from .errors import InputError
 from .preprocessor import LONG_SIDE, Preprocessor
+from .refine.step import LabelStep, ScoreStep
 from .registry import STEPS
 from .scores import DenseMaps, Labelling, StitchedMaps
 from .templates import templates as template_set
@@ -33,7 +36,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
             `padding` 'stretch' or 'symmetric' (`window.windows`).
         logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
-        refine: names or configs of steps on the score maps, in order: `['PAMR']`, `[dict(type='PAMR', steps=10)]`.
+        refine: names or configs of steps, in order: those on the score maps, then those on the labels made from them:
+            `['PAMR']`, `[dict(type='PAMR', steps=10), dict(type='Closing')]`.
+        auxiliary: `texts` and `weight` of further texts for the classes (`AuxiliaryTexts.load`), or None.
         templates: name of a template set, or a list of templates.
         precision: 'fp32', 'bf16' or 'fp16' of both towers; 'auto' is fp16 on CUDA, as the authors ran, fp32 elsewhere.
         text_cache: folder that keeps text banks, or None.
@@ -55,6 +60,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         background_threshold: float = 0.0,
         min_area: float = 0.0,
         refine: list[dict | str] | tuple[dict | str, ...] = (),
+        auxiliary: dict | None = None,
         templates: str | list[str] = "imagenet80",
         precision: str = "auto",
         text_cache: str | None = None,
@@ -78,7 +84,13 @@ class OpenVocabSegmentor(BaseSegmentor):
             min_area,
             torch.tensor(self.vocabulary.winner),
         )
-        self.steps = torch.nn.ModuleList(STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine)
+        steps = [STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine]
+        order = [isinstance(step, LabelStep) for step in steps]
+        if order != sorted(order):
+            raise InputError(f"refine has a step on score maps after one on labels: {refine}")
+        self.score_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, ScoreStep))
+        self.label_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, LabelStep))
+        self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
         self.text: TextBank | None = None
         self.dataset_meta = dict(classes=self.vocabulary.names, palette=make_palette(len(self.vocabulary)))
@@ -101,6 +113,8 @@ class OpenVocabSegmentor(BaseSegmentor):
             )
         if rule.background is not None and not 0 <= rule.background < rule.classes:
             raise InputError(f"background is class {rule.background}, and the vocabulary has {rule.classes} classes")
+        if self.auxiliary is not None:
+            self.auxiliary.check(self.vocabulary)
         self.windows_over((self.backbone.patch, self.backbone.patch))
 
     def prepare(self) -> None:
@@ -111,14 +125,17 @@ class OpenVocabSegmentor(BaseSegmentor):
         if self.precision == "auto":
             self.precision = "fp16" if like.is_cuda else "fp32"
         self.backbone.set_precision(self.precision)
-        bank = text_bank(
+        encode = partial(
+            text_bank,
             self.backbone.clip,
             self.backbone.arch,
-            self.vocabulary,
-            self.templates,
+            templates=self.templates,
             key=f"{self.backbone.digest} {self.precision} {like.device.type}",
             cache=Path(self.text_cache) if self.text_cache else None,
         )
+        bank = encode(self.vocabulary)
+        if self.auxiliary is not None:
+            bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
         self.text = bank.to(like)
         self.labelling = self.labelling.to(like.device)
 
@@ -134,7 +151,10 @@ class OpenVocabSegmentor(BaseSegmentor):
         sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
         for index, maps in enumerate(self.score(inputs, sizes)):
             maps = self.refine(maps, inputs[index])
-            samples[index].set_data({"pred_sem_seg": PixelData(data=self.labelling.labels(maps)[None])})
+            labels = self.labelling.labels(maps)
+            for step in self.label_steps:
+                labels = step(labels, inputs[index])
+            samples[index].set_data({"pred_sem_seg": PixelData(data=labels[None])})
             if self.keep_scores:
                 samples[index].set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
         return samples
@@ -161,8 +181,8 @@ class OpenVocabSegmentor(BaseSegmentor):
                 yield StitchedMaps(plan.lattice(own), rows.to(tiles.device), columns.to(tiles.device))
 
     def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
-        """The maps after every step, or as they are when there is none."""
-        for step in self.steps:
+        """The maps after every step on scores, or as they are when there is none."""
+        for step in self.score_steps:
             maps = DenseMaps(step(maps.dense(), picture))
         return maps
 

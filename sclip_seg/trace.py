@@ -26,9 +26,13 @@ def relative(blocks: Iterable[int], tower: int | None, depth: int) -> list[int]:
     Where the depths differ, each becomes the block at the same relative height, rounded, once; `tower` None takes
     them as they are. Raises InputError when the tower ends before them.
     """
-    factor = 1 if tower is None else depth / tower
-    found = {max(1, int(block * factor + 0.5)) for block in blocks}
-    return [position(block - 1, depth) for block in sorted(found)]
+    blocks, tower = list(blocks), depth if tower is None else tower
+    if not blocks or min(blocks) < 1 or tower < 1:
+        raise InputError(f"blocks {blocks} of a tower of {tower} are asked for; both count from 1")
+    found = {max(1, (2 * block * depth + tower) // (2 * tower)) for block in blocks}
+    if max(found) > depth:
+        raise InputError(f"block {max(found)}, counted from 1, is asked for, and the tower has {depth}")
+    return [block - 1 for block in sorted(found)]
 
 
 @dataclass(frozen=True)

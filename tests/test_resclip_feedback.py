@@ -37,20 +37,20 @@ def test_sight_equals_the_loops(rule, drawn):
 
 
 @pytest.mark.parametrize("rule", SIGHTS)
-@pytest.mark.parametrize("grid", [(14, 14), (6, 13), (11, 5), (8, 12)], ids=str)
+@pytest.mark.parametrize("grid", [(9, 10), (6, 13), (11, 5), (8, 12)], ids=str)
 def test_sight_over_long_lines(rule, grid):
     """One patch in eight is in the way; the long lines have samples halfway between patches."""
     labels = (torch.rand(grid[0] * grid[1], generator=torch.Generator().manual_seed(3)) < 0.12).long()
     seen = in_sight(labels, grid, rule)
     assert_equal_sight(seen, labels.tolist(), grid, rule)
     assert 0 < seen[labels[:, None] == labels].float().mean() < 1
-    assert not formulas.halfway(grid).any() or max(grid) % 2  # an odd longest distance leaves nothing halfway
 
 
 @pytest.mark.parametrize("rule", ["line", "component"])
-def test_sight_is_mutual(rule):
-    labels = torch.randint(2, (63,), generator=torch.Generator().manual_seed(0))
-    seen = in_sight(labels, (7, 9), rule)
+@pytest.mark.parametrize("seed", range(3))
+def test_sight_is_mutual(seed, rule):
+    labels = (torch.rand(96, generator=torch.Generator().manual_seed(seed)) < 0.12).long()
+    seen = in_sight(labels, (8, 12), rule)
     assert torch.equal(seen, seen.T)
 
 

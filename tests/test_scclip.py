@@ -71,6 +71,19 @@ def test_options_equal_the_formula(tail, changes, build_dense, pictures):
     assert far(features, build_dense(dict(type="SCCLIP"))(image)) > 1e-3
 
 
+def test_attention_rows_sum_to_one(build_dense, pictures):
+    """And no patch is less similar to itself than the mean M, so that no row is left without an entry."""
+    dense = build_dense(dict(type="SCCLIP"))
+    trace = dense.trace(pictures(2, 40, 56))
+    t = trace.qkv(-1)
+    similarity = scclip.similarity(trace.hidden(2)[:, 1:])
+    assert (similarity.diagonal(dim1=1, dim2=2) >= similarity.mean((1, 2))[:, None]).all()
+    weights = dense.tail.weights(replace(t, tokens=t.tokens[:, 1:], prefix=0), similarity).weights()
+    assert weights.shape == (2, 4, 35, 35)
+    assert weights.min() >= 0
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 35))
+
+
 def test_scores_are_the_cosines(build_dense, pictures):
     dense, image = build_dense(dict(type="SCCLIP")), pictures(2, 40, 56)
     queries = F.normalize(random_tokens(1, 5, 24)[0], dim=-1)
@@ -211,9 +224,16 @@ def test_scores_are_finite_where_some_tokens_are_equal():
     x = random_tokens(1, 196)
     x[:, :40] = x[:, :1]
     scores = scclip.outlier_scores(x, 30)
-    assert scores.isfinite().all()
     assert (scores[:, :40] == 1).all()
+    np.testing.assert_allclose(scores[0].numpy(), formulas.outlier_scores(x[0].double().numpy(), 30), rtol=1e-4)
     assert scclip.outliers(x, "released", 30).sum() == 10
+
+
+def test_scores_do_not_drown_in_what_all_tokens_share():
+    """Lengths of 300 that are 0.1 apart: |x|² + |y|² - 2xy has lost it in fp32."""
+    x = 300 + 0.1 * random_tokens(1, 196)
+    scores = scclip.outlier_scores(x, 30)
+    np.testing.assert_allclose(scores[0].numpy(), formulas.outlier_scores(x[0].double().numpy(), 30), rtol=1e-3)
 
 
 def test_squared_distances_beyond_fp16_do_not_overflow():

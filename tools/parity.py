@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parity_parts import gap, part_cases
 
 from sclip_seg.config import load_config
 from sclip_seg.encoder import DenseCLIP
@@ -53,7 +54,7 @@ SQUARE = ("square",)
 RESCLIP = dict(type="ResCLIP", rcs=0.3, rcs_scale=2.0, sfr=None)
 VOC21 = RESCLIP | dict(sfr=0.7, sfr_scale=2.2, threshold=0.5)
 CONTEXT60 = RESCLIP | dict(sfr=0.7, sfr_scale=1.8, threshold=0.3)
-OTHER_LAYERS = dict(mid=7, post=3, fused=(6, 7, 8, 9, 10), class_weight=0.1)
+OTHER_LAYERS = dict(mid=7, post=3, fused=(6, 7, 8, 9), class_weight=0.1)
 CASES = [
     Case("vanilla", last_block("qk")),
     Case("vanilla_openclip", last_block("qk")),
@@ -154,8 +155,13 @@ def visual_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
             features = F.normalize(features, dim=0).flatten(1).T
             probes = (features.double() @ directions).numpy()
             name = f"{case.file} {case.key}{size}"
-            yield name, _gap(features[::3].numpy(), expected[f"{case.key}{size}"]), FEATURES
-            yield f"{name} probes", _gap(probes, expected[f"{case.key}{size}.probe"]), PROBES
+            yield name, gap(features[::3].numpy(), expected[f"{case.key}{size}"]), FEATURES
+            yield f"{name} probes", gap(probes, expected[f"{case.key}{size}.probe"]), PROBES
+        if "square.attn_rows" in expected:
+            with torch.no_grad():
+                qkv = backbone.trace(reference.recipe.tiny_input("square")).qkv(-1)
+                rows = backbone.tail.attention(qkv).weights()[0, :, ::49]
+            yield f"{case.file} attention rows", gap(rows, expected["square.attn_rows"]), FEATURES
 
 
 def text_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
@@ -166,7 +172,7 @@ def text_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
     longest = int(tokens.argmax(1).max()) + 1
     with torch.no_grad():
         features = F.normalize(encode_prompts(clip, tokens[:, :longest]), dim=-1)
-    yield "text features", _gap(features.numpy(), expected["text"]), TEXT
+    yield "text features", gap(features.numpy(), expected["text"]), TEXT
 
 
 def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
@@ -185,14 +191,14 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
         maps = model.refine(*model.score(data["inputs"], [picture.shape[:2]]), *data["inputs"])
         classes = published_probabilities(method, model, maps)
 
-        yield f"{method} end to end: text bank", _gap(model.text.features.numpy(), expected["text"]), TEXT
+        yield f"{method} end to end: text bank", gap(model.text.features.numpy(), expected["text"]), TEXT
         owners = (model.text.owner.numpy() != expected["query_idx"]).sum()
         yield f"{method} end to end: wrong owners", float(owners), 0.0
         if "synth.logits" in expected:
             ours = maps.dense()[:, ::32, ::32].numpy()
-            yield f"{method} end to end: score maps", _gap(ours, expected["synth.logits"]), MAPS
+            yield f"{method} end to end: score maps", gap(ours, expected["synth.logits"]), MAPS
         best = classes.amax(0)[::8, ::8].numpy()
-        yield f"{method} end to end: largest probability", _gap(best, expected["synth.maxprob"]), MAPS
+        yield f"{method} end to end: largest probability", gap(best, expected["synth.maxprob"]), MAPS
         top = classes.topk(2, dim=0).values
         sure = ((top[0] - top[1]) / top[0] > CLOSE).numpy()
         wrong = (labels != expected["synth.label"]) & sure
@@ -210,12 +216,6 @@ def published_probabilities(method: str, model: OpenVocabSegmentor, maps: Stitch
     return classes / classes.sum(0) if method == "naclip" else classes
 
 
-def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
-    if ours.shape != theirs.shape:
-        raise SystemExit(f"shapes differ: ours {ours.shape}, theirs {theirs.shape}")
-    return float(np.abs(ours.astype(np.float64) - theirs).max())
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the reference outputs are")
@@ -227,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = count = 0
     with tempfile.TemporaryDirectory() as scratch:
         reference = Reference(folder, Path(scratch))
-        for cases in (visual_cases, text_cases, end_to_end_cases):
+        for cases in (visual_cases, part_cases, text_cases, end_to_end_cases):
             for name, gap, tolerance in cases(reference):
                 count, failed = count + 1, failed + (not gap <= tolerance)
                 print(f"{'ok  ' if gap <= tolerance else 'FAIL'} {name:<48} {gap:9.2e}  (at most {tolerance:.0e})")

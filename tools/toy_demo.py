@@ -1,4 +1,4 @@
-"""The main job on the toy world, offline: draws it, evaluates five methods, prints one table (`make demo`)."""
+"""The main job on the toy world, offline: draws it, evaluates every method, prints one table (`make demo`)."""
 
 import io
 import json
@@ -19,7 +19,10 @@ from sclip_seg.result import write_atomically
 from sclip_seg.vocabulary import Vocabulary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-METHODS = ("clip", "maskclip", "sclip", "clearclip", "naclip")
+METHODS = (
+    *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
+    *("cliptrase_windows", "itaclip", "resclip", "scclip"),
+)
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")
 COUNT, SEED, SHOWN = 100, 0, 4

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention import Attention, softmax
+from ..errors import InputError
 from ..registry import TAILS
 from ..tail import SecondPath
 from ..trace import QKV
@@ -36,6 +37,8 @@ class GEM(SecondPath):
         self, blocks: int = 6, iterations: int = 1, temperature: float | None = None, tower: int | None = 12
     ) -> None:
         super().__init__(blocks, tower)
+        if iterations < 0 or (temperature is not None and temperature <= 0):
+            raise InputError(f"iterations={iterations}, temperature={temperature}: at least 0, and above 0 or None")
         self.iterations, self.temperature = iterations, temperature
 
     def attend(self, t: QKV) -> Attention:

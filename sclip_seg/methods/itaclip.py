@@ -11,7 +11,8 @@ Image engineering, over five views of every window, f̂ the unit features and t 
 Grey and blur (11 pixels, σ = 5) act on the normalised picture. Text: t = (1 - α) t_name + α t_auxiliary, not unit
 (`model.auxiliary`). After it PAMR and a closing of the label map. Official code: github.com/m-arda-aydn/ITACLIP
 (`clip/model.py`, `itaclip_segmentor.py`), for ViT-B/16 only, whose middle blocks 7, 8 and 10 are hard-coded. Its
-auxiliary texts were sampled from LLaMA 3; those shipped here are our own.
+auxiliary texts were sampled from LLaMA 3; those shipped here are our own. Where the patch does not divide a window,
+the rest that a flipped view does not see lies on the other side.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
+from ..errors import InputError
 from ..registry import TAILS
 from ..tail import LastBlock, cosines
 from ..trace import Trace, relative
@@ -49,6 +50,8 @@ class ITACLIP(LastBlock):
         self, blocks: tuple[int, ...] = (7, 8, 10), tower: int | None = 12, engineering: float | None = 0.75
     ) -> None:
         super().__init__("csa", residual=True, mlp=False)
+        if engineering is not None and not 0 <= engineering <= 1:
+            raise InputError(f"engineering is {engineering}; it is a weight from 0 to 1, or None for one view")
         self.blocks, self.tower, self.engineering = tuple(blocks), tower, engineering
 
     def reads(self, depth: int) -> Iterable[int]:
@@ -58,7 +61,8 @@ class ITACLIP(LastBlock):
         if self.engineering is None:
             return image
         grey = rgb_to_grayscale(image, num_output_channels=3)
-        return torch.cat([image, grey, blur(image), image.flip(2), image.flip(3)])
+        blurred = gaussian_blur(image, [KERNEL, KERNEL], [SPREAD, SPREAD])
+        return torch.cat([image, grey, blurred, image.flip(2), image.flip(3)])
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         middle = [csa(trace.qkv(block)) for block in relative(self.blocks, self.tower, trace.depth)]
@@ -74,11 +78,3 @@ class ITACLIP(LastBlock):
         upright = (original + grey + blurred) / 3
         flipped = (upside_down.flip(2) + mirrored.flip(3)) / 2
         return self.engineering * upright + (1 - self.engineering) * flipped
-
-
-def blur(image: Tensor) -> Tensor:
-    """Gaussian blur of (N, 3, H, W) with reflected borders; windows of a few pixels repeat theirs."""
-    if min(image.shape[2:]) > KERNEL // 2:
-        return gaussian_blur(image, [KERNEL, KERNEL], [SPREAD, SPREAD])
-    padded = F.pad(image, (KERNEL // 2,) * 4, mode="replicate")
-    return gaussian_blur(padded, [KERNEL, KERNEL], [SPREAD, SPREAD])[..., 5:-5, 5:-5]

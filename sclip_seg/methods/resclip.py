@@ -20,7 +20,7 @@ defaults; the paper's intention is an option of each:
 * The smoothing is a 1-D Gaussian along the raster index, across the ends of rows (`blur='grid'`).
 * The largest entry is that of the whole map, so one lonely patch weakens all others (`scaling='row'`).
 * λ_r, λ_s, τ and the threshold differ by benchmark, and "without post-processing" has the PAMR inside (`pamr`).
-* Ŝ is rounded to half precision (`half`; off here), an error of memory leaves PAMR out (never here).
+* Ŝ and λ_s Ŝ are rounded to half precision (`half`; off here), an error of memory leaves PAMR out (never here).
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def _coordinates(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def sight_lines(grid: tuple[int, int], rule: str) -> Tensor:
     """(c_max + 1, P, P) int16: the patches met on the way from i to j; where nothing is looked at, i itself.
 
-    They depend on the grid alone. Points are start·(1 - t) + end·t in fp32, rounded half to even, as released.
+    They depend on the grid alone. Points are rounded half to even; those of 'released' are start·(1 - t) + end·t in
+    fp32, as there, which decides where a point lies half way.
     """
     steps, longest = _steps(grid), max(1, max(grid) - 1)
     rows, columns = _coordinates(grid)
@@ -237,7 +238,9 @@ def sight_lines(grid: tuple[int, int], rule: str) -> Tensor:
     lines = []
     for k, t in enumerate(torch.linspace(0, 1, longest + 1)):
         if rule == "line":
-            t = (k / steps.clamp(min=1)).clamp(max=1)
-        row, column = ((axis[:, None] * (1 - t) + axis * t).round() for axis in (rows, columns))
+            points = (a[:, None] + (a - a[:, None]) * k / steps.clamp(min=1) for a in (rows, columns))
+        else:
+            points = (a[:, None] * (1 - t) + a * t for a in (rows, columns))
+        row, column = (point.round() for point in points)
         lines.append(torch.where(k <= steps, (row * grid[1] + column).long(), start).to(torch.int16))
     return torch.stack(lines)

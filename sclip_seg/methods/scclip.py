@@ -104,7 +104,9 @@ class SCCLIP(Tail):
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """½ softmax(3 (M - mean M)) without its negative entries + ½ softmax(k kᵀ/√d)"""
         centred = self.sharpness * (similar - similar.mean((1, 2), keepdim=True))
-        middle = centred.masked_fill(centred < 0, -torch.inf).softmax(-1)
+        # Where all patches are alike, rounding may put the mean above every entry: the largest always stays.
+        left_out = (centred < 0) & (centred < centred.amax(-1, keepdim=True))
+        middle = centred.masked_fill(left_out, -torch.inf).softmax(-1)
         return (given(middle[:, None]) + softmax(t.k, t.k, t.scale)) / 2
 
 

@@ -1,3 +1,3 @@
 """Steps: refinements of the score maps at full size, `(scores (Q, H, W), image (3, h, w)) -> scores (Q, H, W)`."""
 
-from . import pamr  # noqa: F401
+from . import closing, pamr  # noqa: F401

@@ -11,16 +11,17 @@ scale and softmax. Linear in m, so the queries go in chunks: memory moves no sco
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
 from ..registry import STEPS
+from .step import ScoreStep
 
 CHUNK_BYTES = 256 * 2**20
 
 
 @STEPS.register_module()
-class PAMR(nn.Module):
+class PAMR(ScoreStep):
     """`steps` rounds of refinement over neighbours at the given dilations, in pixels (NACLIP: 10 rounds, 8 and 16)."""
 
     def __init__(self, steps: int = 10, dilations: tuple[int, ...] = (8, 16)) -> None:
@@ -31,7 +32,6 @@ class PAMR(nn.Module):
         self.offsets = [(dy * d, dx * d) for d in self.dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
     def forward(self, scores: Tensor, image: Tensor) -> Tensor:
-        """Score maps (Q, H, W) and the normalised picture (3, h, w) -> refined maps (Q, H, W)."""
         height, width = scores.shape[1:]
         guide = F.interpolate(image[None].float(), (height, width), mode="bilinear", align_corners=False)[0]
         weights = self.affinity(guide)
