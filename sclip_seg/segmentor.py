@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .auxiliary import AuxiliaryTexts
+from .auxiliary_texts import AuxiliaryTexts
 from .datasets import make_palette
 from .errors import InputError
 from .preprocessor import LONG_SIDE, Preprocessor

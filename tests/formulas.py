@@ -151,6 +151,15 @@ def nonly(p: Projected, sigma: float = 5.0) -> Array:
     return np.stack([np.stack(rows)] * heads)
 
 
+def combination(p: Projected, of: tuple = ("qq", "kk", "vv"), reduce: str = "sum") -> Array:
+    """Σ or mean of the formulas of that name, or of dict(type=name, options)."""
+    total = 0
+    for one in of:
+        options = dict(one) if isinstance(one, dict) else {"type": one}
+        total = total + ATTENTION_FORMULAS[options.pop("type")](p, **options)
+    return total / len(of) if reduce == "mean" else total
+
+
 ATTENTION_FORMULAS: dict[str, Callable[..., Array]] = {
     "qk": lambda p: correlation(p.q, p.k),
     "qq": lambda p: correlation(p.q, p.q),
@@ -162,6 +171,7 @@ ATTENTION_FORMULAS: dict[str, Callable[..., Array]] = {
     "random_projection": random_projection,
     "naclip": naclip,
     "nonly": nonly,
+    "combination": combination,
 }
 
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from protocols import AUXILIARY, HARNESS, LONG_SIDE, METHODS, PUBLISHED, TUNED, WITH_BACKGROUND
 
 from sclip_seg import registry
 from sclip_seg.config import choices, load_config
@@ -31,60 +32,8 @@ REGISTRIES = [
     if isinstance(shelf, Registry)
 ]
 
-# As in the official configs. Short side, crop, stride, logit scale, background
-# threshold, area threshold, queries, vocabulary; a crop of None is the whole picture.
-PUBLISHED = {
-    "sclip": {
-        "voc21": (336, 224, 112, 65, 0.1, 0.1, 56, "voc21_bg26"),
-        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
-        "context60": (336, 224, 112, 50, 0.1, 0, 60, "context60"),
-        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
-        "coco_object": (336, 224, 112, 50, 0.1, 0, 113, "coco_object_bg26"),
-        "coco_stuff164k": (448, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
-        "coco_stuff10k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
-        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
-        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
-    },
-    "naclip": {
-        "voc21": (336, None, None, 40, 0.1, 0, 56, "voc21_bg26"),
-        "voc20": (336, None, None, 40, 0, 0, 30, "voc20_synonyms"),
-        "context60": (336, 224, 112, 40, 0.1, 0, 60, "context60"),
-        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
-        "coco_object": (336, 224, 112, 40, 0.1, 0, 113, "coco_object_bg26"),
-        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
-        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
-        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
-    },
-    "clearclip": {
-        "voc21": (448, 448, 224, 50, 0.5, 0, 21, "voc21_plain"),
-        "voc20": (448, 448, 224, 50, 0, 0, 20, "voc20_plain"),
-        "context60": (448, 448, 224, 50, 0.15, 0, 60, "context60"),
-        "context59": (448, 448, 224, 50, 0, 0, 59, "context59"),
-        "coco_object": (448, 448, 224, 50, 0.4, 0, 81, "coco_object_plain"),
-        "coco_stuff164k": (448, 448, 224, 50, 0, 0, 171, "coco_stuff171"),
-        "cityscapes": (448, 224, 224, 50, 0, 0, 19, "cityscapes"),
-        "ade20k": (448, 448, 224, 50, 0, 0, 150, "ade20k"),
-    },
-    # Its names are its own list; their number is the same. Its scale moves no label, as there is no threshold.
-    "maskclip": {
-        "voc20": (512, None, None, 100, 0, 0, 20, "voc20_plain"),
-        "context59": (520, None, None, 100, 0, 0, 59, "context59"),
-        "coco_stuff164k": (512, None, None, 100, 0, 0, 171, "coco_stuff171"),
-        "cityscapes": (512, None, None, 100, 0, 0, 19, "cityscapes"),
-    },
-}
-PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
+
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
-WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
-# The tail, residual and FFN of each method, its templates and its refinement.
-METHODS = {
-    "clip": ("LastBlock", "qk", True, True, "imagenet80", []),
-    "maskclip": ("MaskCLIP", None, True, True, "imagenet85", []),
-    "sclip": ("LastBlock", "csa", True, True, "imagenet80", []),
-    "clearclip": ("LastBlock", "qq", False, False, "imagenet80", []),
-    "naclip": ("LastBlock", "naclip", False, False, "imagenet80", [dict(type="PAMR", steps=10, dilations=(8, 16))]),
-}
 
 
 def cell(method, dataset=None, backbone=None, **options):
@@ -113,7 +62,8 @@ def test_cell_loads_with_every_backbone(method, dataset):
         assert config.axes == dict(method=method, dataset=dataset, backbone=backbone)
         tower, data = base("backbones", backbone)["model"]["backbone"], base("datasets", dataset)["dataset"]
         assert tower == {key: config.model.backbone[key] for key in tower}
-        assert data == {key: config.test_dataloader.dataset[key] for key in data}
+        if (method, dataset) != ("cliptrase", "coco_object"):  # read from COCO-Stuff's labels there
+            assert data == {key: config.test_dataloader.dataset[key] for key in data}
 
 
 @pytest.mark.parametrize(("method", "dataset"), CELLS)
@@ -131,7 +81,10 @@ def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
     data = config.test_dataloader.dataset
     classes = DATASETS.get(data.type).METAINFO.get("classes") or Vocabulary.load(data.vocabulary)
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
-    assert (model.window["crop"], model.window["batch"]) == (config.model.window.crop, 16)
+    assert (model.window["crop"], model.window["batch"]) == (
+        config.model.window.crop,
+        4 if method == "itaclip" else 16,
+    )
 
 
 @pytest.mark.parametrize(("method", "dataset"), PUBLISHED_CELLS)
@@ -151,22 +104,45 @@ def test_published_numbers(method, dataset):
     assert found == PUBLISHED[method][dataset]
     assert model.get("long_side", 2048) == LONG_SIDE.get((method, dataset), 2048)
     assert model.background == (0 if dataset in WITH_BACKGROUND else None)
-    assert model.window.get("padding", "stretch") == ("symmetric" if method == "clearclip" else "stretch")
+    assert model.window.get("padding", "stretch") == ("symmetric" if method in HARNESS else "stretch")
 
 
 @pytest.mark.parametrize("method", AXES["method"])
 def test_what_a_method_is(method):
-    tail, attention, residual, mlp, templates, refine = METHODS[method]
+    tail, templates, refine, positions = METHODS[method]
     model = cell(method).model
-    assert model.backbone.tail.type == tail
-    assert model.backbone.tail.get("attention", {}).get("type") == attention
-    assert (model.backbone.tail.residual, model.backbone.tail.mlp) == (residual, mlp)
+    assert tail.items() <= model.backbone.tail.to_dict().items()
     assert model.get("templates", "imagenet80") == templates
     assert [dict(step) for step in model.get("refine", [])] == refine
+    assert model.backbone.get("positions", "sclip") == positions
 
 
-def test_sigma_of_naclip():
-    assert cell("naclip").model.backbone.tail.attention.sigma == 5
+@pytest.mark.parametrize(("method", "dataset"), [(m, d) for m, rows in TUNED.items() for d in rows])
+def test_what_a_method_tunes(method, dataset):
+    model = cell(method, dataset).model
+    assert TUNED[method][dataset].items() <= model.backbone.tail.to_dict().items()
+    assert model.get("auxiliary") == (AUXILIARY.get(dataset) if method == "itaclip" else None)
+
+
+def test_blocks_are_those_of_the_tower():
+    assert cell("resclip", None, "openai_vit_l14").model.backbone.tail.tower is None  # 6 to 9 of 24, as released
+    assert cell("resclip", None, "toy").model.backbone.tail.tower == 12
+    large = cell("scclip", "voc21", "openai_vit_l14").model
+    tail = large.backbone.tail
+    assert (tail.mid, tail.post, tail.fused, tail.tower) == (17, 7, tuple(range(9, 20)), 24)
+    assert (tail.class_weight, large.logit_scale, large.background_threshold) == (0.1, 40, 0.2)
+    assert cell("scclip", "voc20", "openai_vit_l14").model.logit_scale == 40
+
+
+def test_cliptrase_counts_as_released():
+    """The unlabelled border of VOC is background, COCO-Object is made of COCO-Stuff's labels."""
+    steps = {step.type: step for step in cell("cliptrase").test_dataloader.dataset.pipeline}
+    assert steps["CentreCrop"].size == 336
+    assert [tuple(pair) for pair in steps["Relabel"].mapping] == [(255, 0)]
+    dataset = cell("cliptrase", "coco_object").test_dataloader.dataset
+    mapping = dict(next(step for step in dataset.pipeline if step.type == "Relabel").mapping)
+    assert (mapping[0], mapping[79], mapping[80], mapping[81], mapping[170], mapping[255]) == (1, 80, 0, 255, 255, 0)
+    assert (dataset.data_root, dataset.seg_map_suffix) == ("data/coco_stuff164k", "_labelTrainIds.png")
 
 
 @pytest.mark.parametrize("name", AXES["backbone"])
@@ -207,11 +183,11 @@ def test_choice_does_not_stay_in_the_shell(monkeypatch):
 @pytest.mark.parametrize(
     ("method", "dataset", "backbone", "message"),
     [
-        ("sclipp", None, None, r"no config .*sclipp\.py; did you mean sclip or clip"),
+        ("sclipp", None, None, r"no config .*sclipp\.py; did you mean "),
         ("sclip", "voc", None, r"no dataset 'voc'; did you mean voc2[01] or voc2[01]\?"),
         ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, cityscapes, "),
         ("sclip", None, "vit_b16", r"no backbone 'vit_b16'; did you mean .*dfn_vit_b16"),
-        ("nothing", None, None, r"there are: clearclip, clip, maskclip, naclip, sclip"),
+        ("nothing", None, None, r"there are: clearclip, clip, clip_surgery, cliptrase, "),
     ],
 )
 def test_wrong_names(method, dataset, backbone, message):

@@ -35,15 +35,16 @@ LAYERS = {
         "methods.*",
         "refine.*",
     ),
-    2: ("tail", "encoder", "weights", "text", "templates"),
+    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts"),
     3: (
         *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config"),
         *("result", "drawing", "mmcv_shim", "sharing"),
     ),
 }
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}
-# What a lower layer may still take: a method may extend a tail, and the shelves are mmengine's.
-GRANTED = {"registry": {"mmengine"}, "methods": {"tail"}}
+# What a lower layer may still take: a method may extend a tail and knows the text bank's type, clusters and filters
+# are scikit-learn's and scipy's, and the shelves are mmengine's.
+GRANTED = {"registry": {"mmengine"}, "methods": {"tail", "text", "scipy", "sklearn", "torchvision"}}
 STANDARD = sys.stdlib_module_names
 
 

@@ -1,6 +1,7 @@
 """Every registered attention and tail against its formula, and what all of them owe."""
 
 from functools import partial
+from pathlib import Path
 
 import formulas
 import numpy as np
@@ -14,16 +15,23 @@ from sclip_seg.encoder import DenseCLIP
 from sclip_seg.errors import InputError
 from sclip_seg.methods.sclip import projection
 from sclip_seg.registry import ATTENTION, TAILS
+from sclip_seg.text import TextBank
 from sclip_seg.trace import QKV
 
 ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
+OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase"}  # in test files of their own
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
     "random_projection": [dict(), dict(n=3, seed=2), dict(n=3, seed=2, reduce="mean")],
     "naclip": [dict(), dict(sigma=1.5)],
     "nonly": [dict(), dict(sigma=1.5)],
+    "combination": [
+        dict(),
+        dict(of=("qq", "identity"), reduce="mean"),
+        dict(of=("csa", dict(type="naclip", sigma=1.5), "nonly")),
+    ],
 }
 CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name, [dict()])]
 
@@ -65,7 +73,9 @@ def last_qkv(dense: DenseCLIP, image: Tensor) -> QKV:
 
 def test_no_attention_and_no_tail_is_without_a_formula():
     assert set(ATTENTION.module_dict) == set(formulas.ATTENTION_FORMULAS)
-    assert set(TAILS.module_dict) == FORMULA_TAILS
+    assert set(TAILS.module_dict) == FORMULA_TAILS | OWN_FORMULAS
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
+    assert all(f'"{tail}"' in tests for tail in OWN_FORMULAS)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -91,6 +101,14 @@ def test_block_switches_equal_the_formula(residual, mlp, scale, build_dense, pic
         assert not torch.allclose(plain, dense(image), atol=1e-2)
 
 
+def row_sum(name: str, options: dict) -> float:
+    """What a row of the attention must sum to: its maps, unless their mean is taken."""
+    maps = {"csa": 2, "random_projection": options.get("n", 1), "combination": 3}.get(name, 1)
+    if options.get("reduce") == "mean":
+        return 1.0
+    return 4.0 if "csa" in options.get("of", ()) else float(maps)
+
+
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_product_equals_the_weights_and_rows_sum(name, build_dense, pictures):
     qkv = last_qkv(build_dense(), pictures(2, 24, 40))
@@ -99,8 +117,7 @@ def test_product_equals_the_weights_and_rows_sum(name, build_dense, pictures):
         weights = attention.weights() if isinstance(attention, Attention) else attention
         weights = weights.expand(2, qkv.heads, 16, 16)
         torch.testing.assert_close(attention @ qkv.v, weights @ qkv.v, rtol=1e-4, atol=1e-5)
-        terms = options.get("n", 1) if options.get("reduce", "sum") == "sum" else 1
-        expected = torch.full((2, qkv.heads, 16), 2.0 if name == "csa" else float(terms))
+        expected = torch.full((2, qkv.heads, 16), row_sum(name, options))
         torch.testing.assert_close(weights.sum(-1), expected, rtol=1e-5, atol=0)
         assert weights.min() >= 0
 
@@ -225,12 +242,37 @@ def test_maskclip_revised_is_finite_on_a_blank_picture(rule, build_dense):
     assert dense.tail.revise(cosines(1, (4, 4)), dense.trace(image)).isfinite().all()
 
 
-def test_plain_tails_leave_scores_alone(build_dense, pictures):
-    image = pictures(1, 32, 32)
-    for name in sorted(TAILS.module_dict):
-        dense = build_dense(tail_settings(name))
-        scores = cosines(1, (4, 4))
-        assert torch.equal(dense.tail.revise(scores.clone(), dense.trace(image)), scores)
+@pytest.fixture(scope="module")
+def text():
+    """Seven random unit queries of four classes."""
+    owner = torch.tensor([0, 0, 1, 2, 2, 2, 3])
+    return TextBank(F.normalize(torch.randn(7, 24, generator=torch.Generator().manual_seed(5)), dim=1), owner, 4)
+
+
+@pytest.mark.parametrize("name", sorted(TAILS.module_dict))
+def test_scores_of_two_windows_are_those_of_each(name, build_dense, pictures, text):
+    dense, image = build_dense(tail_settings(name)), pictures(2, 48, 56)
+    apart = torch.cat([dense.score(image[:1], text), dense.score(image[1:], text)])
+    assert apart.shape[:2] == (2, 7)
+    assert apart.dtype == torch.float32
+    torch.testing.assert_close(dense.score(image, text), apart, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(apart[0], apart[1], atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["LastBlock", "MaskCLIP", "GEM", "CLIPSurgery", "SCCLIP", "ResCLIP"])
+def test_scores_are_cosines(name, build_dense, pictures, text):
+    dense, image = build_dense(tail_settings(name)), pictures(2, 48, 56)
+    expected = torch.einsum("ndhw,qd->nqhw", F.normalize(dense(image, text), dim=1), text.features)
+    torch.testing.assert_close(dense.score(image, text), expected)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", sorted(TAILS.module_dict))
+def test_scores_are_finite_in_every_precision(name, precision, build_dense, pictures, text):
+    dense = build_dense(tail_settings(name))
+    dense.set_precision(precision)
+    for image in (pictures(1, 48, 56), torch.zeros(1, 3, 48, 56), 3 * torch.ones(1, 3, 24, 40)):
+        assert dense.score(image, text).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 from test_tools import result_of, tool
 
+from sclip_seg.config import choices
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 ROOT = Path(__file__).parents[1]
+METHODS = choices(ROOT / "configs")["method"]
 QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 
 
@@ -52,9 +54,17 @@ def test_sclip_is_half_again_as_good_as_clip(evaluate, dataset, measure):
     assert evaluate("sclip", dataset)[measure] >= 1.5 * evaluate("clip", dataset)[measure]
 
 
-@pytest.mark.parametrize("method", ["maskclip", "clearclip", "naclip"])
+@pytest.mark.parametrize("method", sorted({*METHODS} - {"clip", "cliptrase"}))
 def test_every_method_gains_on_clip(evaluate, method):
     assert evaluate(method)["foreground_miou"] > evaluate("clip")["foreground_miou"]
+
+
+def test_cliptrase_by_its_own_protocol(evaluate):
+    """A square of each picture, which the signature says, so that the number stands beside no other."""
+    result = evaluate("cliptrase")
+    assert "labels:CentreCrop(size=64)" in result["signature"]
+    assert "labels:all" in evaluate("cliptrase_windows")["signature"]
+    assert {Image.open(path).size for path in result["labels"].glob("*.png")} == {(64, 64)}
 
 
 def test_bf16_gives_the_labels_of_fp32(evaluate):

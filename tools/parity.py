@@ -177,7 +177,7 @@ def text_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
 
 def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]:
     """Text bank, score maps, probabilities and labels of whole segmentors on one photo, with their VOC21 configs."""
-    for method in ("sclip", "naclip", "clearclip"):
+    for method in ("sclip", "naclip", "clearclip", "scclip"):
         expected = reference.load(f"e2e_{method}_voc21")
         config = load_config(CONFIGS / f"{method}.py", "voc21")
         config.model.backbone.update(arch="parity", pretrained=str(reference.weights), quick_gelu=True)
@@ -208,10 +208,10 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
 def published_probabilities(method: str, model: OpenVocabSegmentor, maps: StitchedMaps | DenseMaps) -> torch.Tensor:
     """Class probabilities (K, H, W) where each official code leaves them; the labels do not depend on it.
 
-    SCLIP: classes that its area filter removes are 0. NACLIP: divided by their sum after the threshold.
+    SCLIP, SC-CLIP: classes that the area filter removes are 0. NACLIP: divided by their sum after the threshold.
     """
     classes = model.labelling.probabilities(maps)
-    if method == "sclip":
+    if method in ("sclip", "scclip"):
         return classes * model.labelling.large_enough(classes.argmax(0))[:, None, None]
     return classes / classes.sum(0) if method == "naclip" else classes
 

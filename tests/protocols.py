@@ -1,0 +1,140 @@
+"""What the official configs say, by method and benchmark: the tables that our config files are held against."""
+
+
+def last_block(attention, whole):
+    attention = attention if isinstance(attention, dict) else dict(type=attention)
+    return dict(type="LastBlock", attention=attention, residual=whole, mlp=whole)
+
+
+# As in the official configs. Short side, crop, stride, logit scale, background
+# threshold, area threshold, queries, vocabulary; a crop of None is the whole picture.
+PUBLISHED = {
+    "sclip": {
+        "voc21": (336, 224, 112, 65, 0.1, 0.1, 56, "voc21_bg26"),
+        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 50, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 50, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (448, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "coco_stuff10k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "naclip": {
+        "voc21": (336, None, None, 40, 0.1, 0, 56, "voc21_bg26"),
+        "voc20": (336, None, None, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 40, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 40, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "clearclip": {
+        "voc21": (448, 448, 224, 50, 0.5, 0, 21, "voc21_plain"),
+        "voc20": (448, 448, 224, 50, 0, 0, 20, "voc20_plain"),
+        "context60": (448, 448, 224, 50, 0.15, 0, 60, "context60"),
+        "context59": (448, 448, 224, 50, 0, 0, 59, "context59"),
+        "coco_object": (448, 448, 224, 50, 0.4, 0, 81, "coco_object_plain"),
+        "coco_stuff164k": (448, 448, 224, 50, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (448, 224, 224, 50, 0, 0, 19, "cityscapes"),
+        "ade20k": (448, 448, 224, 50, 0, 0, 150, "ade20k"),
+    },
+    # Its names are its own list; their number is the same. Its scale moves no label, as there is no threshold.
+    "maskclip": {
+        "voc20": (512, None, None, 100, 0, 0, 20, "voc20_plain"),
+        "context59": (520, None, None, 100, 0, 0, 59, "context59"),
+        "coco_stuff164k": (512, None, None, 100, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (512, None, None, 100, 0, 0, 19, "cityscapes"),
+    },
+    # CLIP Surgery and GEM released no evaluation: they run by ClearCLIP's.
+    "resclip": {
+        "voc21": (336, None, None, 40, 0.1, 0, 56, "voc21_bg26"),
+        "voc20": (336, None, None, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 40, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 40, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "scclip": {
+        "voc21": (336, 224, 112, 50, 0.15, 0.1, 56, "voc21_bg26"),
+        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 40, 0.15, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 55, 0.35, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "cliptrase": {
+        "voc21": (336, None, None, 100, 0, 0, 52, "voc21_cliptrase"),
+        "voc20": (336, None, None, 100, 0, 0, 20, "voc20_cliptrase"),
+        "context60": (336, None, None, 100, 0, 0, 60, "context60_cliptrase"),
+        "context59": (336, None, None, 100, 0, 0, 59, "context59_cliptrase"),
+        "coco_object": (336, None, None, 100, 0, 0, 187, "coco_object_cliptrase"),
+        "coco_stuff164k": (336, None, None, 100, 0, 0, 171, "coco_stuff171_cliptrase"),
+        "ade20k": (336, None, None, 100, 0, 0, 150, "ade20k_cliptrase"),
+    },
+    "itaclip": {
+        "voc21": (336, 224, 28, 60, 0.1, 0.1, 80, "voc21_itaclip"),
+        "context60": (336, 224, 28, 55, 0.1, 0, 75, "context60_itaclip"),
+        "coco_object": (336, 224, 28, 50, 0.1, 0, 119, "coco_object_itaclip"),
+        "coco_stuff164k": (448, 224, 28, 40, 0, 0, 183, "coco_stuff171_itaclip"),
+        "cityscapes": (560, 224, 28, 40, 0, 0, 26, "cityscapes_itaclip"),
+    },
+}
+PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
+HARNESS = ("clearclip", "clip_surgery", "gem")
+PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
+PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
+    dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
+}
+LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
+WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
+PAMR = dict(type="PAMR", steps=10, dilations=(8, 16))
+# The tail of each method with its settings on VOC21 (those that differ by benchmark are in TUNED), its templates,
+# its refinement and its rule for positions.
+METHODS = {
+    "clip": (last_block("qk", True), "imagenet80", [], "sclip"),
+    "maskclip": (dict(type="MaskCLIP", residual=True, mlp=True), "imagenet85", [], "sclip"),
+    "sclip": (last_block("csa", True), "imagenet80", [], "sclip"),
+    "clearclip": (last_block("qq", False), "imagenet80", [], "sclip"),
+    "naclip": (last_block(dict(type="naclip", sigma=5.0), False), "imagenet80", [PAMR], "sclip"),
+    "clip_surgery": (dict(type="CLIPSurgery", blocks=6, feature_surgery=False), "imagenet85", [], "surgery"),
+    "gem": (dict(type="GEM", blocks=6, iterations=1, temperature=None), "photo", [], "gem"),
+    "resclip": (dict(type="ResCLIP", base="naclip", rcs_blocks=(6, 7, 8, 9), rcs_scale=2), "imagenet80", [], "sclip"),
+    "scclip": (dict(type="SCCLIP", detector="released", mid=9, post=4), "imagenet80", [], "sclip"),
+    "cliptrase": (dict(type="CLIPtrase", eps=1.1, min_samples=7), "imagenet80", [], "sclip"),
+    "cliptrase_windows": (dict(type="CLIPtrase", eps=0.7, min_samples=3), "imagenet80", [], "sclip"),
+    "itaclip": (dict(type="ITACLIP", blocks=(7, 8, 10)), "imagenet80", [PAMR, dict(type="Closing", size=3)], "sclip"),
+}
+# What the official configs change in the tail, by method and benchmark.
+TUNED = {
+    "resclip": {
+        "voc21": dict(rcs=0.3, sfr=0.7, sfr_scale=2.2, threshold=0.5),
+        "context60": dict(rcs=0.3, sfr=0.7, sfr_scale=1.8, threshold=0.3),
+        "coco_object": dict(rcs=0.4, sfr=0.7, sfr_scale=1.8, threshold=0.11),
+        "voc20": dict(rcs=0.6, sfr=0.6, sfr_scale=2.1, threshold=0.1),
+        "cityscapes": dict(rcs=0.2, sfr=0.6, sfr_scale=2.1, threshold=0.1),
+        "context59": dict(rcs=0.4, sfr=0.7, sfr_scale=1.8, threshold=0.25),
+        "ade20k": dict(rcs=0.3, sfr=0.7, sfr_scale=2.1, threshold=0.25),
+        "coco_stuff164k": dict(rcs=0.4, sfr=0.7, sfr_scale=1.8, threshold=0.11),
+    },
+    "cliptrase": {"voc20": dict(image_prior=True), "voc21": dict(image_prior=False)},
+    "itaclip": {
+        "voc21": dict(engineering=0.7),
+        "cityscapes": dict(engineering=0.7),
+        "context60": dict(engineering=0.75),
+        "coco_object": dict(engineering=0.75),
+        "coco_stuff164k": dict(engineering=0.75),
+    },
+}
+AUXILIARY = {
+    "voc21": dict(texts="voc21_definitions", weight=0.05),
+    "context60": dict(texts="context60_definitions", weight=0.15),
+    "coco_object": dict(texts="coco_object_synonyms", weight=0.1),
+    "coco_stuff164k": dict(texts="coco_stuff171_definitions", weight=0.2),
+    "cityscapes": dict(texts="cityscapes_synonyms", weight=0.05),
+}
