@@ -5,6 +5,6 @@ from .version import __version__
 
 import_mmseg()
 
-from . import datasets, encoder, hooks, loading, methods, metric, refine, segmentor, sharing, tail  # noqa: E402, F401
+from . import datasets, encoder, hooks, loading, methods, metric, refine, segmentor, sharing, spliced, tail  # noqa: E402, F401
 
 __all__ = ["__version__"]

@@ -13,7 +13,7 @@ from mmseg.registry import DATA_SAMPLERS, LOOPS, METRICS, MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
 from .errors import InputError
-from .registry import ATTENTION, STEPS, TAILS
+from .registry import ATTENTION, GUIDES, STEPS, TAILS
 
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
@@ -55,6 +55,8 @@ SHELVES = {
     "model.backbone": MODELS,
     "model.backbone.tail": TAILS,
     "model.backbone.tail.attention": ATTENTION,
+    "model.backbone.tail.guide": GUIDES,
+    "model.backbone.tail.affinity": GUIDES,
     "model.refine": STEPS,
     "test_dataloader.sampler": DATA_SAMPLERS,
     "test_dataloader.dataset.pipeline": TRANSFORMS,

@@ -1,5 +1,6 @@
 """`DenseCLIP`: a frozen, stock open_clip tower whose end is read by a tail."""
 
+import math
 from pathlib import Path
 
 import open_clip
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from . import weights
 from .block import run_block
 from .errors import InputError
+from .guide import Guide
 from .positions import RULES, resample
 from .registry import MODELS, TAILS
 from .tail import Tail
@@ -101,6 +103,11 @@ class DenseCLIP(nn.Module):
         return self.clip.visual.conv1.kernel_size[0]
 
     @property
+    def unit(self) -> int:
+        """Pixels that both the patch and the tail's guide divide."""
+        return math.lcm(self.patch, self.tail.unit)
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type that the trunk computes in; LayerNorm parameters and positions stay fp32."""
         return DTYPES[self.precision]
@@ -115,6 +122,9 @@ class DenseCLIP(nn.Module):
             raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
         convert_weights_to_lp(self.clip, dtype=DTYPES[precision])
         keep_norms_fp32(self.clip)
+        for guide in self.tail.modules():
+            if isinstance(guide, Guide):
+                guide.to(DTYPES[precision])
         self.precision = precision
 
     def trace(self, image: Tensor) -> Trace:
@@ -135,7 +145,7 @@ class DenseCLIP(nn.Module):
             x = self.run(blocks[index], x)
             if index in wanted:
                 states[index] = x
-        return Trace(image, self.patch, grid, states, blocks, visual.ln_post, visual.proj)
+        return Trace(image, self.patch, grid, states, blocks, visual.ln_post, visual.proj, self.mean, self.std)
 
     def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""

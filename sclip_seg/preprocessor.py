@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 LONG_SIDE = 2048
@@ -33,14 +34,23 @@ class Preprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__()
         self.patch, self.short_side, self.long_side = patch, short_side, long_side
+        self.keep_original = False  # a segmentor sets it that looks at the full size as well
         # Rounded to three decimals of the 8-bit range, as every official config has them.
         for name, values in (("mean", mean), ("std", std)):
             pixels = torch.tensor([round(255 * value, 3) for value in values]).view(3, 1, 1)
             self.register_buffer(name, pixels, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """`inputs`: a list of (3, H, W) uint8 BGR -> a list of (3, h, w) fp32 on the model's device."""
+        """`inputs`: a list of (3, H, W) uint8 BGR -> a list of (3, h, w) fp32 on the model's device.
+
+        With `keep_original`, each sample holds the picture as it came, as `original`.
+        """
         small = [self.resize(picture) for picture in data["inputs"]]
+        if self.keep_original:
+            samples = data.get("data_samples") or [SegDataSample() for _ in small]
+            for sample, picture in zip(samples, data["inputs"], strict=True):
+                sample.set_data({"original": picture})
+            data = data | {"data_samples": samples}
         data = self.cast_data({"inputs": small, "data_samples": data.get("data_samples")})
         data["inputs"] = [(picture[[2, 1, 0]].float() - self.mean) / self.std for picture in data["inputs"]]
         return data

@@ -1,8 +1,9 @@
 """The shelves a config names things from.
 
 `ATTENTION` holds functions `(QKV, **options) -> Attention | Tensor (N, heads, T, T)`: the weights a patch
-gives to the others. `TAILS` holds modules that read the end of the network, `STEPS` the refinements of
-score maps. Building an attention binds its options and checks their names at once.
+gives to the others. `TAILS` holds modules that read the end of the network, `GUIDES` second models that a
+tail may ask, `STEPS` the refinements of score maps and labels. Building an attention binds its options and
+checks their names at once.
 """
 
 import inspect
@@ -12,7 +13,7 @@ from mmengine.registry import MODELS, Registry
 
 from .errors import InputError
 
-__all__ = ["ATTENTION", "MODELS", "STEPS", "TAILS"]
+__all__ = ["ATTENTION", "GUIDES", "MODELS", "STEPS", "TAILS"]
 
 
 def _bind(config: dict | str, registry: Registry, **_) -> partial:
@@ -30,4 +31,5 @@ def _bind(config: dict | str, registry: Registry, **_) -> partial:
 
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
 TAILS = Registry("tail", scope="mmseg", locations=["sclip_seg.methods"])
+GUIDES = Registry("guide", scope="mmseg", locations=["sclip_seg.guide"])
 STEPS = Registry("step", scope="mmseg", locations=["sclip_seg.refine"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from .guide import Guide
 from .segmentor import OpenVocabSegmentor
 from .version import __version__
 
@@ -45,10 +46,17 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "area": f"{rule.min_area:g}",
         "refine": "+".join(describe(step) for step in config.model.get("refine", ())) or "none",
         "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
+        "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
         "precision": model.precision,
         "version": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
+    """Name and weights' digest of each second model."""
+    found = [module for module in model.backbone.tail.modules() if isinstance(module, Guide)]
+    return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
 
 
 def own_steps(config: Config) -> list[dict]:

@@ -34,7 +34,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         vocabulary: shipped name, path or inline list (`Vocabulary.load`).
         short_side, long_side: size that a picture is read at (`Preprocessor`).
         window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
-            `padding` 'stretch' or 'symmetric' (`window.windows`).
+            `padding` 'stretch' or 'symmetric', to a multiple of `unit`, which is the patches' own (`window.windows`).
         logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
         refine: names or configs of steps, in order: those on the score maps, then those on the labels made from them:
             `['PAMR']`, `[dict(type='PAMR', steps=10), dict(type='Closing')]`.
@@ -75,7 +75,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         )
         self.vocabulary = Vocabulary.load(vocabulary)
         self.templates = template_set(templates)
-        self.window = dict(crop=224, stride=112, batch=16, padding="stretch") | (window or {})
+        self.window = dict(crop=224, stride=112, batch=16, padding="stretch", unit=None) | (window or {})
         self.labelling = Labelling(
             torch.tensor([len(queries) for queries in self.vocabulary.classes]),
             logit_scale,
@@ -97,9 +97,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         self._check()
 
     def _check(self) -> None:
-        unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding"})
+        unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding", "unit"})
         if unknown:
-            raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch and padding")
+            raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch, padding and unit")
         size = self.data_preprocessor
         if (size.short_side is not None and size.short_side < 1) or size.long_side < 1:
             raise InputError(f"short_side={size.short_side}, long_side={size.long_side}: both are pixels, at least 1")
@@ -149,11 +149,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         self.prepare()
         samples = data_samples or [SegDataSample() for _ in inputs]
         sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
-        for index, maps in enumerate(self.score(inputs, sizes)):
-            maps = self.refine(maps, inputs[index])
-            labels = self.labelling.labels(maps)
-            for step in self.label_steps:
-                labels = step(labels, inputs[index])
+        for index, scored in enumerate(self.score(inputs, sizes, originals_of(samples))):
+            maps = self.refine(scored, inputs[index])
+            labels = self.label(maps, scored, inputs[index])
             samples[index].set_data({"pred_sem_seg": PixelData(data=labels[None])})
             if self.keep_scores:
                 samples[index].set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
@@ -162,12 +160,19 @@ class OpenVocabSegmentor(BaseSegmentor):
     def windows_over(self, size: tuple[int, int]) -> Windows:
         """The windows over a network input of `size` (h, w)."""
         w = self.window
-        return windows(size, w["crop"], w["stride"], self.backbone.patch, w["padding"])
+        unit = w["unit"] or self.backbone.unit
+        return windows(size, w["crop"], w["stride"], self.backbone.patch, w["padding"], unit)
 
-    def score(self, pictures: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Iterator[StitchedMaps]:
+    def score(
+        self,
+        pictures: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        originals: Sequence[Tensor | None] = (),
+    ) -> Iterator[StitchedMaps]:
         """Cosine maps of the queries over normalised pictures (3, h, w), at `sizes` (H, W), one after the other.
 
-        The windows of neighbours of one size go through the trunk together.
+        `originals`: the pictures (3, H, W), uint8 BGR, as the pipeline delivered them, where the preprocessor keeps
+        them. The windows of neighbours of one size go through the trunk together.
         """
         pairs = zip(pictures, sizes, strict=True)
         for shape, group in groupby(pairs, key=lambda pair: tuple(pair[0].shape[1:])):
@@ -186,6 +191,13 @@ class OpenVocabSegmentor(BaseSegmentor):
             maps = DenseMaps(step(maps.dense(), picture))
         return maps
 
+    def label(self, maps: StitchedMaps | DenseMaps, scored: StitchedMaps, picture: Tensor) -> Tensor:
+        """Labels (H, W) of refined maps after every step on labels; `scored` are the maps before they were refined."""
+        labels = self.labelling.labels(maps)
+        for step in self.label_steps:
+            labels = step(labels, picture)
+        return labels
+
     def _forward(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
         return self.extract_feat(inputs)
 
@@ -198,8 +210,13 @@ class OpenVocabSegmentor(BaseSegmentor):
         """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""
         self.prepare()
         shapes = [sample.ori_shape for sample in batch_data_samples]
-        maps = zip(self.score(inputs, shapes), inputs, strict=True)
+        maps = zip(self.score(inputs, shapes, originals_of(batch_data_samples)), inputs, strict=True)
         return [self.labelling.probabilities(self.refine(m, picture)) for m, picture in maps]
 
     def loss(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict:
         raise NotImplementedError("the methods are training-free: there is no loss")
+
+
+def originals_of(samples: Sequence[SegDataSample]) -> list[Tensor | None]:
+    """The pictures that the preprocessor kept in the samples, taken out of them."""
+    return [sample.pop("original", None) for sample in samples]

@@ -24,6 +24,9 @@ class Tail(nn.Module):
     A method that is more than an attention overrides one of its four steps; `forward` is the usual one.
     """
 
+    unit: int = 1
+    """What the sides of windows must be multiples of, in pixels, beside the patch: that of a guide."""
+
     def reads(self, depth: int) -> Iterable[int]:
         """Blocks of a tower of `depth` whose output the tail needs (-1 is the last block, -2 the last one's input).
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -88,9 +89,9 @@ class QKV:
 class Trace:
     """The read-only record of a batch of N windows' way through the trunk.
 
-    `image` (N, 3, H, W): the windows, `patch` pixels a patch. `states` maps a block's index to its output (N, T, C); it
-    holds what the tail said it reads (`Tail.reads`). Block -1 is the last one, as in a list; `hidden(-2)` is
-    therefore the last block's input.
+    `image` (N, 3, H, W): the windows, `patch` pixels a patch, normalised by `mean` and `std`. `states` maps a block's
+    index to its output (N, T, C); it holds what the tail said it reads (`Tail.reads`). Block -1 is the last one, as
+    in a list; `hidden(-2)` is therefore the last block's input.
     """
 
     image: Tensor
@@ -100,6 +101,8 @@ class Trace:
     blocks: nn.ModuleList
     ln_post: nn.Module
     proj: Tensor
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     prefix: int = 1
 
     def hidden(self, block: int) -> Tensor:
@@ -114,6 +117,12 @@ class Trace:
         """What the attention of `block` saw."""
         module = self.blocks[block]
         return QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The windows as RGB in [0, 1], (N, 3, H, W), fp32."""
+        mean, std = (self.image.new_tensor(s, dtype=torch.float32).view(3, 1, 1) for s in (self.mean, self.std))
+        return self.image.float() * std + mean
 
     @property
     def depth(self) -> int:

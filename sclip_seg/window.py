@@ -46,8 +46,23 @@ class Axis:
         """
         return _operator(self, size, cells or self.patches)
 
+    def joined(self, cells: int) -> Tensor:
+        """(side in cells, windows · cells) fp32: the average of the windows where they overlap, cell by cell.
 
-def axis(side: int, crop: int | None, stride: int, patch: int, padding: str = "stretch") -> Axis:
+        Starts and side are multiples of the patch, `cells` of the windows' patches.
+        """
+        per_patch = cells // self.patches
+        matrix = torch.zeros(self.side // self.patch * per_patch, len(self.starts), cells, dtype=torch.float64)
+        for index, start in enumerate(self.starts):
+            first = start // self.patch * per_patch
+            matrix[first : first + cells, index] = torch.eye(cells, dtype=torch.float64)
+        matrix = matrix.flatten(1)
+        return (matrix / matrix.sum(1, keepdim=True)).float()
+
+
+def axis(
+    side: int, crop: int | None, stride: int, patch: int, padding: str = "stretch", unit: int | None = None
+) -> Axis:
     """mmseg's rule: starts at multiples of the stride, the last window moved back to end with the picture.
 
     `crop` None is the whole side. A side shorter than the crop is one window of that side.
@@ -55,23 +70,23 @@ def axis(side: int, crop: int | None, stride: int, patch: int, padding: str = "s
     crop = min(crop or side, side)
     count = max(side - crop + stride - 1, 0) // stride + 1
     starts = tuple(min(index * stride, side - crop) for index in range(count))
-    short = -crop % patch if padding == "symmetric" else 0
+    short = -crop % (unit or patch) if padding == "symmetric" else 0
     return Axis(side, crop, starts, patch, short // 2, short - short // 2)
 
 
 @lru_cache(maxsize=256)
 def _operator(a: Axis, size: int, cells: int) -> Tensor:
     seen = slice(a.before, a.before + a.crop)
-    enlarge = _bilinear(cells, a.crop + a.before + a.after)[seen]
+    enlarge = bilinear(cells, a.crop + a.before + a.after)[seen]
     lattice = torch.zeros(a.side, len(a.starts), cells, dtype=torch.float64)
     cover = torch.zeros(a.side, 1, 1, dtype=torch.float64)
     for index, start in enumerate(a.starts):
         lattice[start : start + a.crop, index] = enlarge
         cover[start : start + a.crop] += 1
-    return (_bilinear(a.side, size) @ (lattice / cover).flatten(1)).float()
+    return (bilinear(a.side, size) @ (lattice / cover).flatten(1)).float()
 
 
-def _bilinear(source: int, target: int) -> Tensor:
+def bilinear(source: int, target: int) -> Tensor:
     """(target, source) fp64: torch's linear interpolation, align_corners=False, as a matrix."""
     unit = torch.eye(source, dtype=torch.float64)[None]
     return F.interpolate(unit, size=target, mode="linear", align_corners=False)[0].T
@@ -112,21 +127,28 @@ class Windows:
 
 
 def windows(
-    size: tuple[int, int], crop: int | None, stride: int | None, patch: int, padding: str = "stretch"
+    size: tuple[int, int],
+    crop: int | None,
+    stride: int | None,
+    patch: int,
+    padding: str = "stretch",
+    unit: int | None = None,
 ) -> Windows:
     """Windows over a picture of `size` (H, W): `crop` a side and `stride` apart, both in pixels.
 
     `crop` None is the whole picture as one window. `padding` 'stretch': a side that the patch does not divide loses
     its rest to the network and the grid is stretched over the window (SCLIP, NACLIP); 'symmetric': the window is
-    padded with zeros to a multiple of the patch and the scores are cropped back (ClearCLIP).
+    padded with zeros to a multiple of `unit`, the patch if None, and the scores are cropped back (ClearCLIP).
 
     Raises:
         InputError: a crop or stride below one, a stride above the crop (pixels would be seen by no window).
     """
     if padding not in PADDINGS:
         raise InputError(f"window.padding is {padding!r}; choose one of {', '.join(PADDINGS)}")
+    if unit is not None and unit < 1:
+        raise InputError(f"window.unit is {unit}; it is a number of pixels, at least 1")
     if crop is not None and (crop < patch or stride is None or not 1 <= stride <= crop):
         raise InputError(
             f"window.crop={crop}, window.stride={stride}: needs {patch} (a patch) <= crop, 1 <= stride <= crop"
         )
-    return Windows(*(axis(side, crop, stride or side, patch, padding) for side in size))
+    return Windows(*(axis(side, crop, stride or side, patch, padding, unit) for side in size))

@@ -35,9 +35,9 @@ LAYERS = {
         "methods.*",
         "refine.*",
     ),
-    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts"),
+    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
     3: (
-        *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config"),
+        *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config", "spliced"),
         *("result", "drawing", "mmcv_shim", "sharing"),
     ),
 }

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parity_guided import guided_cases
 from parity_parts import gap, part_cases
 
 from sclip_seg.config import load_config
@@ -227,7 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = count = 0
     with tempfile.TemporaryDirectory() as scratch:
         reference = Reference(folder, Path(scratch))
-        for cases in (visual_cases, part_cases, text_cases, end_to_end_cases):
+        for cases in (visual_cases, part_cases, guided_cases, text_cases, end_to_end_cases):
             for name, gap, tolerance in cases(reference):
                 count, failed = count + 1, failed + (not gap <= tolerance)
                 print(f"{'ok  ' if gap <= tolerance else 'FAIL'} {name:<48} {gap:9.2e}  (at most {tolerance:.0e})")

@@ -6,6 +6,7 @@ Weights are random: speed does not depend on them. Prints a table and writes `wo
 """
 
 import argparse
+import copy
 import importlib.util
 import json
 import multiprocessing
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -25,10 +27,11 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
-from torch import Tensor
+from torch import Tensor, nn
 
-from sclip_seg.config import load_config
-from sclip_seg.encoder import DTYPES
+from sclip_seg.config import choices, load_config
+from sclip_seg.encoder import DTYPES, DenseCLIP
+from sclip_seg.positions import resample
 from sclip_seg.result import device_name, write_atomically
 from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import TextBank, text_bank
@@ -80,10 +83,11 @@ class Bench:
         self.size = tuple(small.shape[1:])
         self.windows = torch.cat(list(self.model.windows_over(self.size).cut([small], batch=10**6)))
         self.windows = self.windows.to(DTYPES[precision])
+        self.visual = tower_for(self.model.backbone, tuple(self.windows.shape[2:]))
 
     def trunk(self) -> None:
         """open_clip's own vision transformer on the same windows, in one batch."""
-        self.model.backbone.clip.visual(self.windows)
+        self.visual(self.windows)
 
     def ours(self) -> None:
         """A decoded picture to its labels."""
@@ -105,6 +109,17 @@ class Bench:
         chain.labels(probability, rule.background_threshold)
 
 
+def tower_for(backbone: DenseCLIP, size: tuple[int, int]) -> nn.Module:
+    """open_clip's tower, or for windows of another size than its own, (H, W), a copy with positions for them."""
+    visual, patch = backbone.clip.visual, backbone.patch
+    native, grid = (tuple(side // patch for side in sides) for sides in (visual.image_size, size))
+    if grid == native:
+        return visual
+    visual = copy.deepcopy(visual)
+    visual.positional_embedding = nn.Parameter(resample(visual.positional_embedding, native, grid), requires_grad=False)
+    return visual
+
+
 @torch.no_grad()
 def timed(work: Callable[[], None], cuda: bool) -> float:
     """Seconds."""
@@ -115,14 +130,14 @@ def timed(work: Callable[[], None], cuda: bool) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str, options: argparse.Namespace, precision: str) -> dict:
+def measure(name: str, method: str, options: argparse.Namespace, precision: str) -> dict:
     """One row of the table."""
     case = CASES[name]
-    row = {"case": name, "precision": precision} | dict.fromkeys(COLUMNS)
-    row["peak_extra_mb"] = peak_extra(name, options, precision)
+    row = {"case": name, "method": method, "precision": precision} | dict.fromkeys(COLUMNS)
+    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision)
     if not case.timed:
         return row | {"device": device_name()}
-    bench = Bench(case, options.method, options.backbone, precision)
+    bench = Bench(case, method, options.backbone, precision)
     cuda = bench.device.type == "cuda"
     chain = plain_chain()
     works = {"trunk_s": bench.trunk, "ours_s": bench.ours}
@@ -145,7 +160,7 @@ def measure(name: str, options: argparse.Namespace, precision: str) -> dict:
 @torch.no_grad()
 def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
     """The text bank of some queries, cold and read again, beside one query at a time at 77 tokens."""
-    bench = Bench(CASES["ade20k"], options.method, options.backbone, "fp32")
+    bench = Bench(CASES["ade20k"], options.method[0], options.backbone, "fp32")
     clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.arch, bench.model.templates
     vocabulary = Vocabulary("some", bench.model.vocabulary.classes[:queries])
     tokenizer = open_clip.get_tokenizer(arch)
@@ -161,7 +176,7 @@ def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
             for _ in range(2)
         )
     reference = timed(one_at_a_time, bench.device.type == "cuda")
-    row = {"case": f"text_bank_{queries}_queries", "precision": "fp32"} | dict.fromkeys(COLUMNS)
+    row = {"case": f"text_bank_{queries}_queries", "method": "", "precision": "fp32"} | dict.fromkeys(COLUMNS)
     row |= {"ours_s": ours, "reference_s": reference, "ratio_to_reference": reference / ours}
     return row | {"second_start_s": again, "device": device_name()}
 
@@ -174,11 +189,11 @@ def plain_chain() -> ModuleType:
     return module
 
 
-def peak_extra(name: str, options: argparse.Namespace, precision: str) -> float:
+def peak_extra(name: str, method: str, backbone: str, precision: str) -> float:
     """Largest memory above the loaded model while one picture is segmented, in MB, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_peak_extra, (CASES[name], options.method, options.backbone, precision))
+        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision))
 
 
 def _peak_extra(case: Case, method: str, backbone: str, precision: str) -> float:
@@ -203,14 +218,14 @@ def _status(key: str) -> int:
 def table(rows: list[dict]) -> PrettyTable:
     """The rows for the eye."""
     table = PrettyTable(
-        ["case", "precision", "trunk s", "ours s", "reference s", "ours/trunk", "ref./ours", "extra MB"]
+        ["case", "method", "precision", "trunk s", "ours s", "reference s", "ours/trunk", "ref./ours", "extra MB"]
     )
     table.align = "r"
     table.align["case"] = "l"
     formats = ("{:.3f}", "{:.3f}", "{:.2f}", "{:.3f}", "{:.2f}", "{:.0f}")
     for row in rows:
         numbers = ("-" if row[k] is None else f.format(row[k]) for k, f in zip(COLUMNS, formats, strict=True))
-        table.add_row([row["case"], row["precision"], *numbers])
+        table.add_row([row["case"], row["method"], row["precision"], *numbers])
     return table
 
 
@@ -219,7 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} in the first precision only")
     parser.add_argument("--cases", nargs="+", choices=CASES, help="default: all")
     parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
-    parser.add_argument("--method", default="sclip")
+    methods = choices(ROOT / "configs")["method"]
+    parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")
     parser.add_argument("--backbone", default="openai_vit_b16")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, of which the median is taken")
     parser.add_argument("--reference-rounds", type=int, default=1, help="rounds of the slow plain chain")
@@ -231,8 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
     precisions = options.precision[:1] if options.quick else options.precision
     rows = []
     for precision in precisions:
-        for name in cases:
-            rows.append(measure(name, options, precision))
+        for name, method in product(cases, options.method):
+            rows.append(measure(name, method, options, precision))
             print(table(rows[-1:]), flush=True)
     if not (options.quick or options.cases):
         rows.append(measure_text(options))

@@ -1,3 +1,5 @@
 """One file per paper, in order of publication."""
 
-from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, itaclip, resclip, scclip  # noqa: F401, I001
+# ruff: noqa: F401, I001
+from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, proxyclip
+from . import trident, itaclip, resclip, scclip

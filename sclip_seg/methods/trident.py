@@ -1,0 +1,96 @@
+"""Trident (Shi et al., ICCV 2025, arXiv 2411.09219): splice the windows' features, then segment.
+
+Each window's last block is ProxyCLIP's with DINO as its guide, up to W_o, except that mean S is taken over all windows
+of the picture. These features, not scores, are averaged on one canvas of CLIP's patches, brought to the grid of SAM's
+tokens and mixed by the attention W^k and the values a^k of SAM's last block, heads k:
+
+    C^k_ij = cos(a^k_i, a^k_j);   τ_i = min(κ · mean over k and j of C^k_ij, 0.9)
+    M_ij = mean_k W^k_ij [C^k_ij > τ_i];   A = M, rows scaled to sum 1;   F = LN_post(A G) proj
+
+κ is 1.2 (0 on VOC20, 3 on Cityscapes). On Cityscapes and ADE20K negative thresholds become 0.6, which the released
+`refine_neg_cos=False` does, its name being the wrong way round: `mend_negative=True` here. Cityscapes' pictures are cut
+into two halves for SAM (`halves`). `sclip_seg/spliced.py` is the segmentor that these parts need, `refine/sam.py` the
+refinement of its labels. Official code: github.com/YuHengsss/Trident (`open_clip/transformer.py`, `trident.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..registry import GUIDES, TAILS
+from ..tail import Tail
+from ..trace import Trace
+from .proxyclip import proxy_weights, values_on
+
+if TYPE_CHECKING:
+    from ..guide import LastAttention
+    from ..text import TextBank
+
+CEILING, MENDED = 0.9, 0.6
+
+
+@TAILS.register_module()
+class Trident(Tail):
+    """What `SplicedSegmentor` does with one window, and with the affinity of a picture.
+
+    Args:
+        guide: config of the `Guide` of the windows (DINO ViT-B/16).
+        affinity: config of the `Guide` of the picture (SAM), whose last block's attention is used.
+        beta, gamma: ProxyCLIP's.
+        cos_fac: κ.
+        mend_negative: thresholds below 0 become 0.6.
+        halves: the affinity of the picture's left and right half apart.
+    """
+
+    def __init__(
+        self,
+        guide: dict,
+        affinity: dict,
+        beta: float = 1.2,
+        gamma: float = 3.0,
+        cos_fac: float = 1.2,
+        mend_negative: bool = False,
+        halves: bool = False,
+    ) -> None:
+        super().__init__()
+        self.guide, self.affinity = GUIDES.build(guide), GUIDES.build(affinity)
+        self.unit, self.beta, self.gamma = self.guide.unit, beta, gamma
+        self.cos_fac, self.mend_negative, self.halves = cos_fac, mend_negative, halves
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        """Features (N, D, H', W') of windows on the guide's grid, each by itself: without splice and affinity."""
+        features = self.guide(trace.pixels)
+        tokens = self.mix(trace, features, mean_similarity(features)).flatten(2).transpose(1, 2)
+        return trace.joint(tokens).transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def mix(self, trace: Trace, features: Tensor, mean: Tensor) -> Tensor:
+        """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W')."""
+        windows = zip(features.flatten(2).transpose(1, 2), values_on(trace, features.shape[2:]), strict=True)
+        mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, mean).to(v.dtype) @ v for f, v in windows])
+        return trace.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def aggregate(self, canvas: Tensor, last: LastAttention) -> Tensor:
+        """A G: the canvas (C, h, w) on the affinity's grid, mixed: (T, C), T tokens."""
+        picture = F.interpolate(canvas[None].float(), last.grid, mode="bilinear", align_corners=False)[0]
+        return masked_affinity(last, self.cos_fac, self.mend_negative) @ picture.flatten(1).T
+
+
+def mean_similarity(features: Tensor) -> Tensor:
+    """Mean of S over every window of (N, C, H', W'): that of f̂ᵢ·f̂ⱼ is the squared length of the mean f̂."""
+    unit = F.normalize(features.flatten(2).float(), dim=1)
+    return (unit.mean(2) ** 2).sum(1).mean()
+
+
+def masked_affinity(last: LastAttention, cos_fac: float, mend_negative: bool) -> Tensor:
+    """A (T, T), fp32; head by head, so that two maps are held and not one a head."""
+    values = F.normalize(last.values.float(), dim=-1)
+    threshold = cos_fac * torch.einsum("kid,kd->ik", values, values.mean(1)).mean(1)
+    if mend_negative:
+        threshold = threshold.masked_fill(threshold < 0, MENDED)
+    threshold = threshold.clamp(max=CEILING)[:, None]
+    total = sum(last.weights(head).float() * (v @ v.T > threshold) for head, v in enumerate(values))
+    return total / total.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
