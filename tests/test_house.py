@@ -44,7 +44,11 @@ LAYERS = {
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}
 # What a lower layer may still take: a method may extend a tail and knows the text bank's type, clusters and filters
 # are scikit-learn's and scipy's, and the shelves are mmengine's.
-GRANTED = {"registry": {"mmengine"}, "methods": {"tail", "text", "scipy", "sklearn", "torchvision"}}
+GRANTED = {
+    "registry": {"mmengine"},
+    "refine": {"scipy", "transformers"},
+    "methods": {"tail", "text", "scipy", "sklearn", "torchvision"},
+}
 STANDARD = sys.stdlib_module_names
 
 

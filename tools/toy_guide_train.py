@@ -45,6 +45,7 @@ WARMUP, COOLDOWN = 30, 150  # steps in which the learning rate climbs at the sta
 WEIGHT_DECAY = 0.05
 TEMPERATURE = 0.1
 FAR = 4  # patches from which two of a window are taken to be of different things: more than a thing is wide
+MIL = 1
 FAR_SHARE = 0.5  # of the weight of the negatives, for the far patches; the rest for the other windows'
 THREADS = 2  # sums are split by threads, so that another number gives other last digits
 
@@ -111,7 +112,8 @@ def info_nce(inside: Tensor, outside: Tensor | None = None) -> Tensor:
     if outside is not None:
         share = math.log(FAR_SHARE), math.log((1 - FAR_SHARE) * patches)
         negative = torch.logaddexp(negative + share[0], outside + share[1])
-    positive = inside.masked_fill(~neighbours, -torch.inf).logsumexp(-1)
+    if MIL: positive = inside.masked_fill(~neighbours, -torch.inf).logsumexp(-1)
+    else: return (torch.logaddexp(inside, negative[..., None]) - inside)[..., neighbours].mean()
     return (torch.logaddexp(positive, negative) - positive).mean()
 
 
