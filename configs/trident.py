@@ -1,4 +1,4 @@
-"""Trident (arXiv 2411.09219): DINO ViT-B/16 joins patches within windows, SAM ViT-B across them, and refines the labels.
+"""Trident (arXiv 2411.09219): DINO joins patches within windows, SAM across them, and SAM refines the labels.
 
 Without the refinement: `--cfg-options model.sam_refine=None`. Other sizes of SAM: `model.backbone.tail.affinity.arch=
 samvit_large_patch16.sa1b` with `model.sam_refine.checkpoint=facebook/sam-vit-large`.
@@ -28,7 +28,13 @@ tuned = dict(
     ade20k=dict(mend_negative=True),
 ).get(axes["dataset"], {})
 coarse = dict(
-    context60=0.15, context59=0.15, coco_object=0.25, coco_stuff164k=0.05, coco_stuff10k=0.05, cityscapes=0.1, ade20k=0.05
+    context60=0.15,
+    context59=0.15,
+    coco_object=0.25,
+    coco_stuff164k=0.05,
+    coco_stuff10k=0.05,
+    cityscapes=0.1,
+    ade20k=0.05,
 ).get(axes["dataset"], 0.2)
 
 guide = dict(type="TimmGuide", arch="vit_base_patch16_224.dino", pretrained="timm")

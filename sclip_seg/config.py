@@ -17,7 +17,7 @@ from .registry import ATTENTION, GUIDES, STEPS, TAILS
 
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
-    *("model", "dataset", "settings", "protocol", "published", "tuned", "crop", "axes", "pack", "words"),
+    *("model", "dataset", "settings", "protocol", "published", "tuned", "crop", "toy_guide", "axes", "pack", "words"),
     *("test_dataloader", "test_evaluator", "test_cfg", "test_pipeline"),
     *(
         "default_scope",
@@ -47,7 +47,7 @@ USED_UP = {
     "dataset": "override test_dataloader.dataset",
     "pack": "override test_dataloader.dataset.pipeline",
     "crop": "override test_dataloader.dataset.pipeline",
-    **dict.fromkeys(("settings", "protocol", "published", "tuned", "words"), "override model"),
+    **dict.fromkeys(("settings", "protocol", "published", "tuned", "toy_guide", "words"), "override model"),
 }
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {

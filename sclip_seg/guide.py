@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from . import weights
 from .errors import InputError
-from .positions import resample
+from .positions import RULES, resample
 from .registry import GUIDES
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -98,7 +98,7 @@ class _TimmModel(Guide):
 class TimmGuide(_TimmModel):
     """The patch tokens, after the last norm, of a timm ViT: DINO, DINOv2 with registers, MAE and the like.
 
-    `positions` is how its table is resampled to other grids (`positions.RULES`): 'sclip' is DINO's own rule, which
+    `positions` is how its table is resampled to other grids (`positions.RULES`): 'dino' is DINO's own rule, which
     timm's differs from; 'gem' is timm's own, DINOv2's with registers; 'maskclip' is MAE's.
     """
 
@@ -106,11 +106,13 @@ class TimmGuide(_TimmModel):
         self,
         arch: str = "vit_base_patch8_224.dino",
         pretrained: str | None = "timm",
-        positions: str = "sclip",
+        positions: str = "dino",
         options: dict | None = None,
         folder: str = "data/weights",
         seed: int = 0,
     ) -> None:
+        if positions not in RULES:
+            raise InputError(f"the guide's positions are {positions!r}; choose one of {', '.join(RULES)}")
         super().__init__(arch, pretrained, options, folder, seed, num_classes=0)
         self.positions, self.unit = positions, self.model.patch_embed.patch_size[0]
         self.model.patch_embed.strict_img_size = False
@@ -211,7 +213,7 @@ def _build(arch: str, pretrained: str | None, options: dict, folder: str, seed: 
             torch.manual_seed(seed)
             return timm.create_model(arch, pretrained=pretrained is not None, **overlay, **options).eval()
     except Exception as error:  # timm and the hub raise what they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         if path:
             raise InputError(f"the weights {path} do not fit {arch}: {reason}") from error
         wanted = Path(folder) / f"{arch}.safetensors"

@@ -70,7 +70,8 @@ def describe(component: dict | str) -> str:
     if not isinstance(component, dict):
         return str(component)
     options = [f"{k}={describe(v)}" for k, v in sorted(component.items()) if k != "type"]
-    return f"{component['type']}({','.join(options)})" if options else str(component["type"])
+    name = str(component.get("type", ""))  # a dict of plain options has none
+    return f"{name}({','.join(options)})" if options else name
 
 
 def template_name(name: str | list[str], templates: tuple[str, ...]) -> str:

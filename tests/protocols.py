@@ -84,15 +84,39 @@ PUBLISHED = {
         "coco_stuff164k": (448, 224, 28, 40, 0, 0, 183, "coco_stuff171_itaclip"),
         "cityscapes": (560, 224, 28, 40, 0, 0, 26, "cityscapes_itaclip"),
     },
+    "proxyclip": {
+        "voc21": (336, 336, 112, 40, 0.2, 0, 46, "voc21_bg26_plain"),
+        "voc20": (336, 336, 112, 40, 0, 0, 20, "voc20_plain"),
+        "context60": (336, 336, 112, 40, 0.15, 0, 60, "context60"),
+        "context59": (336, 336, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 336, 112, 40, 0.25, 0, 97, "coco_object_bg17"),
+        "coco_stuff164k": (336, 336, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (448, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (448, 336, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "trident": {
+        "voc21": (448, 336, 224, 40, 0.2, 0, 46, "voc21_bg26_plain"),
+        "voc20": (336, 336, 112, 40, 0, 0, 20, "voc20_plain"),
+        "context60": (576, 336, 224, 40, 0.15, 0, 60, "context60"),
+        "context59": (576, 336, 224, 40, 0, 0, 59, "context59"),
+        "coco_object": (448, 336, 224, 40, 0.25, 0, 97, "coco_object_bg17"),
+        "coco_stuff164k": (448, 336, 224, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (688, 336, 224, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (576, 336, 224, 40, 0, 0, 150, "ade20k"),
+    },
 }
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-HARNESS = ("clearclip", "clip_surgery", "gem")
+SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
     dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
 }
 LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
 WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
+DINO_B8, DINO_B16 = (
+    dict(type="TimmGuide", arch=f"vit_base_patch{patch}_224.dino", pretrained="timm") for patch in (8, 16)
+)
+SAM_B = dict(type="SAMGuide", arch="samvit_base_patch16.sa1b", pretrained="timm")
 PAMR = dict(type="PAMR", steps=10, dilations=(8, 16))
 # The tail of each method with its settings on VOC21 (those that differ by benchmark are in TUNED), its templates,
 # its refinement and its rule for positions.
@@ -109,6 +133,11 @@ METHODS = {
     "cliptrase": (dict(type="CLIPtrase", eps=1.1, min_samples=7), "imagenet80", [], "sclip"),
     "cliptrase_windows": (dict(type="CLIPtrase", eps=0.7, min_samples=3), "imagenet80", [], "sclip"),
     "itaclip": (dict(type="ITACLIP", blocks=(7, 8, 10)), "imagenet80", [PAMR, dict(type="Closing", size=3)], "sclip"),
+    "proxyclip": (dict(type="ProxyCLIP", guide=DINO_B8, beta=1.2, gamma=3.0), "imagenet80", [], "sclip"),
+    "trident": (
+        dict(type="Trident", guide=DINO_B16, affinity=SAM_B, beta=1.2, gamma=3.0, cos_fac=1.2),
+        *("imagenet80", [], "sclip"),
+    ),
 }
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
@@ -130,6 +159,12 @@ TUNED = {
         "coco_object": dict(engineering=0.75),
         "coco_stuff164k": dict(engineering=0.75),
     },
+    "trident": {
+        **{dataset: dict(cos_fac=1.2) for dataset in PUBLISHED["trident"]},
+        "voc20": dict(cos_fac=0.0),
+        "cityscapes": dict(cos_fac=3.0, mend_negative=True, halves=True),
+        "ade20k": dict(cos_fac=1.2, mend_negative=True),
+    },
 }
 AUXILIARY = {
     "voc21": dict(texts="voc21_definitions", weight=0.05),
@@ -138,3 +173,15 @@ AUXILIARY = {
     "coco_stuff164k": dict(texts="coco_stuff171_definitions", weight=0.2),
     "cityscapes": dict(texts="cityscapes_synonyms", weight=0.05),
 }
+# Trident's refinement with SAM: the least probability of what prompts, by benchmark, and the rest.
+COARSE = {
+    "voc21": 0.2,
+    "voc20": 0.2,
+    "context60": 0.15,
+    "context59": 0.15,
+    "coco_object": 0.25,
+    "coco_stuff164k": 0.05,
+    "cityscapes": 0.1,
+    "ade20k": 0.05,
+}
+SAM_REFINE = dict(checkpoint="facebook/sam-vit-base", iou_threshold=0.8, min_area=225)

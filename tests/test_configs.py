@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from protocols import AUXILIARY, HARNESS, LONG_SIDE, METHODS, PUBLISHED, TUNED, WITH_BACKGROUND
+from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, SYMMETRIC, TUNED, WITH_BACKGROUND
+from tiny_cells import with_tiny_guides
 
 from sclip_seg import registry
 from sclip_seg.config import choices, load_config
@@ -70,20 +71,22 @@ def test_cell_loads_with_every_backbone(method, dataset):
 def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
     config = cell(method, dataset)
     found = list(types_in(config.to_dict()))
-    assert {"DenseCLIP", "OpenVocabSegmentor", config.dataset.type} <= set(found)
+    segmentor = "SplicedSegmentor" if method == "trident" else "OpenVocabSegmentor"
+    assert {"DenseCLIP", segmentor, config.dataset.type} <= set(found)
     assert not [kind for kind in found if not any(shelf.get(kind) for shelf in REGISTRIES)]
 
     config.dump(tmp_path / "dumped.py")
     assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
     assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
 
-    model = MODELS.build({**config.model, "backbone": config.model.backbone | dict(arch=tiny, pretrained=None)})
+    settings = with_tiny_guides(config.model.to_dict())
+    model = MODELS.build(settings | {"backbone": settings["backbone"] | dict(arch=tiny, pretrained=None)})
     data = config.test_dataloader.dataset
     classes = DATASETS.get(data.type).METAINFO.get("classes") or Vocabulary.load(data.vocabulary)
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
     assert (model.window["crop"], model.window["batch"]) == (
         config.model.window.crop,
-        4 if method == "itaclip" else 16,
+        dict(itaclip=4, proxyclip=8, trident=8).get(method, 16),
     )
 
 
@@ -104,7 +107,7 @@ def test_published_numbers(method, dataset):
     assert found == PUBLISHED[method][dataset]
     assert model.get("long_side", 2048) == LONG_SIDE.get((method, dataset), 2048)
     assert model.background == (0 if dataset in WITH_BACKGROUND else None)
-    assert model.window.get("padding", "stretch") == ("symmetric" if method in HARNESS else "stretch")
+    assert model.window.get("padding", "stretch") == ("symmetric" if method in SYMMETRIC else "stretch")
 
 
 @pytest.mark.parametrize("method", AXES["method"])

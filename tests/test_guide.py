@@ -18,6 +18,13 @@ from sclip_seg.registry import GUIDES
 GRIDS = [(4, 6), (6, 4), (3, 5), (8, 8), (1, 7)]
 
 
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    """No download, and none from before."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Paths of weights, by name."""
@@ -54,7 +61,7 @@ def features_of(model: nn.Module, image: Tensor, name: str, grid: tuple[int, int
     return tokens.transpose(1, 2).reshape(len(image), -1, *grid)
 
 
-@pytest.mark.parametrize("positions", ["sclip", "gem", "maskclip"])
+@pytest.mark.parametrize("positions", ["dino", "gem", "maskclip"])
 @pytest.mark.parametrize("name", VITS)
 def test_features_at_the_native_size_are_timms(name, positions, files):
     guide, image = build(name, files, positions=positions), for_grid(name, (4, 4))
@@ -175,15 +182,13 @@ def test_an_unknown_model_is_named():
 
 def test_an_unknown_rule_for_positions_is_named(files):
     arch, options = VITS["dino"]
-    assert "'dino'" in said(arch=arch, pretrained=files["dino"], options=options, positions="dino")
+    assert "'dinos'" in said(arch=arch, pretrained=files["dino"], options=options, positions="dinos")
 
 
-def test_missing_files_and_missing_weights_are_named(tmp_path, monkeypatch):
+def test_missing_files_and_missing_weights_are_named(tmp_path):
     arch, options = VITS["dino"]
     missing = str(tmp_path / "none.safetensors")
     assert missing in said(arch=arch, pretrained=missing, options=options)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     message = said(arch=arch, pretrained="timm", options=options, folder=str(tmp_path))
     assert arch in message
     assert str(tmp_path / f"{arch}.safetensors") in message

@@ -97,4 +97,4 @@ def test_lower_precision_is_near(dtype, build):
     found, expected = rounded.last_attention(image), exact.last_attention(image)
     assert F.cosine_similarity(found.values.float(), expected.values, dim=-1).mean() > 0.99
     for head in range(3):
-        assert F.cosine_similarity(found.weights(head).float(), expected.weights(head)).mean() > 0.98
+        assert (found.weights(head) - expected.weights(head)).abs().max() < 0.05 * expected.weights(head).max()

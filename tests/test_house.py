@@ -47,7 +47,7 @@ OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "saf
 GRANTED = {
     "registry": {"mmengine"},
     "refine": {"scipy", "transformers"},
-    "methods": {"tail", "text", "scipy", "sklearn", "torchvision"},
+    "methods": {"tail", "text", "guide", "scipy", "sklearn", "torchvision"},
 }
 STANDARD = sys.stdlib_module_names
 

@@ -154,3 +154,37 @@ def test_whole_mode_is_one_window_whatever_the_stride():
 def test_settings_that_make_no_windows_are_named(settings, named):
     with pytest.raises(InputError, match=named):
         windows((64, 64), **settings, patch=16)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "count"),
+    [
+        *[((336, 448), 112, 6), ((505, 336), 112, 8), ((560, 1120), 112, 36)],
+        *[((336, 448), 28, 45), ((448, 597), 28, 135), ((560, 1120), 28, 429)],
+    ],
+)
+def test_number_of_windows_as_published(size, stride, count):
+    assert len(windows(size, 224, stride, 16)) == count
+
+
+@given(size=sizes, cells=st.sampled_from([1, 2]), seed=st.integers(0, 99))
+def test_joined_windows_are_averaged_where_they_overlap(size, cells, seed):
+    plan = windows(tuple(4 * side for side in size), 16, 8, 4)
+    grid = plan.rows.patches * cells, plan.columns.patches * cells
+    tiles = torch.randn(len(plan), 2, *grid, generator=torch.Generator().manual_seed(seed))
+    total, cover = torch.zeros(2, size[0] * cells, size[1] * cells), torch.zeros(size[0] * cells, size[1] * cells)
+    for tile, (top, left, bottom, right) in zip(tiles, plan.boxes(), strict=True):
+        where = slice(top // 4 * cells, bottom // 4 * cells), slice(left // 4 * cells, right // 4 * cells)
+        total[(slice(None), *where)] += tile
+        cover[where] += 1
+    joined = plan.rows.joined(grid[0]) @ plan.lattice(tiles) @ plan.columns.joined(grid[1]).T
+    torch.testing.assert_close(joined, total / cover, rtol=0, atol=1e-5)
+
+
+def test_padding_to_a_unit_of_its_own():
+    plan = windows((280, 336), 336, 112, 16, "symmetric", unit=56)
+    assert (plan.rows.before, plan.rows.after, plan.rows.patches) == (0, 0, 17)
+    plan = windows((280, 336), 336, 112, 16, "symmetric", unit=112)
+    assert (plan.rows.before, plan.rows.after, plan.rows.patches) == (28, 28, 21)
+    with pytest.raises(InputError, match=r"window\.unit"):
+        windows((280, 336), 336, 112, 16, "symmetric", unit=0)

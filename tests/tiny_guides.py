@@ -35,7 +35,7 @@ def stirred(model: nn.Module) -> nn.Module:
         elif "pos" in name or "token" in name:
             parameter.copy_(0.5 * noise)
         else:
-            parameter.copy_((2 if "qkv" in name else 1) * noise / parameter[0].numel() ** 0.5)
+            parameter.copy_(noise / parameter[0].numel() ** 0.5)
     return model
 
 

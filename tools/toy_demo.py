@@ -21,7 +21,7 @@ from sclip_seg.vocabulary import Vocabulary
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
-    *("cliptrase_windows", "itaclip", "resclip", "scclip"),
+    *("cliptrase_windows", "proxyclip", "trident", "itaclip", "resclip", "scclip"),
 )
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")

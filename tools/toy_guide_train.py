@@ -24,7 +24,7 @@ from sclip_seg.toy.world import WINDOW, draw
 
 TOY = Path(sclip_seg.toy.__file__).parent
 ARCH = "vit_tiny_patch16_224"
-PATCH = 8
+PATCH = 4  # half of the toy CLIP's, as DINO-B/8 beside CLIP-B/16: a thing is 6 to 8 patches wide
 # Without positions, so that features speak of content; the last norm before the pooling, so that they have it.
 OPTIONS = dict(
     img_size=WINDOW,
@@ -41,12 +41,11 @@ OPTIONS = dict(
 MEAN = STD = 0.5
 PICTURE, THINGS = 128, (4, 8)  # pixels a side of a drawn picture, of which windows are cut, and what is in it
 LEARNING_RATE = 2e-3
-WARMUP, COOLDOWN = 30, 150  # steps in which the learning rate climbs at the start and falls at the end
+WARMUP, COOLDOWN = 30, 120  # steps in which the learning rate climbs at the start and falls at the end
 WEIGHT_DECAY = 0.05
-TEMPERATURE = 0.1
-FAR = 4  # patches from which two of a window are taken to be of different things: more than a thing is wide
-MIL = 1
-FAR_SHARE = 0.5  # of the weight of the negatives, for the far patches; the rest for the other windows'
+TEMPERATURE = 0.2
+FAR = 8  # patches from which two of a window are taken to be of different things: more than a thing is wide
+FAR_SHARE = 0.3  # of the weight of the negatives, for the far patches; the rest for the other windows'
 THREADS = 2  # sums are split by threads, so that another number gives other last digits
 
 
@@ -112,9 +111,7 @@ def info_nce(inside: Tensor, outside: Tensor | None = None) -> Tensor:
     if outside is not None:
         share = math.log(FAR_SHARE), math.log((1 - FAR_SHARE) * patches)
         negative = torch.logaddexp(negative + share[0], outside + share[1])
-    if MIL: positive = inside.masked_fill(~neighbours, -torch.inf).logsumexp(-1)
-    else: return (torch.logaddexp(inside, negative[..., None]) - inside)[..., neighbours].mean()
-    return (torch.logaddexp(positive, negative) - positive).mean()
+    return (torch.logaddexp(inside, negative[..., None]) - inside)[..., neighbours].mean()
 
 
 def guide_loss(model, one: Tensor, other: Tensor) -> Tensor:
@@ -179,8 +176,8 @@ def save(model, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=TOY / "guide.safetensors", help="file to write")
-    parser.add_argument("--steps", type=int, default=400, help="steps of the optimizer")
-    parser.add_argument("--batch", type=int, default=32, help="windows per step")
+    parser.add_argument("--steps", type=int, default=300, help="steps of the optimizer")
+    parser.add_argument("--batch", type=int, default=8, help="windows per step")
     parser.add_argument("--pool", type=int, default=2000, help="pictures drawn beforehand")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing, the windows and the weights")
     arguments = parser.parse_args()

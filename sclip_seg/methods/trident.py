@@ -64,13 +64,15 @@ class Trident(Tail):
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows on the guide's grid, each by itself: without splice and affinity."""
         features = self.guide(trace.pixels)
-        tokens = self.mix(trace, features, mean_similarity(features)).flatten(2).transpose(1, 2)
+        means = torch.stack([mean_similarity(window[None]) for window in features])
+        tokens = self.mix(trace, features, means).flatten(2).transpose(1, 2)
         return trace.joint(tokens).transpose(1, 2).unflatten(2, features.shape[2:])
 
     def mix(self, trace: Trace, features: Tensor, mean: Tensor) -> Tensor:
-        """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W')."""
-        windows = zip(features.flatten(2).transpose(1, 2), values_on(trace, features.shape[2:]), strict=True)
-        mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, mean).to(v.dtype) @ v for f, v in windows])
+        """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W'); `mean` of S, one or N."""
+        values = values_on(trace, features.shape[2:])
+        windows = zip(features.flatten(2).transpose(1, 2), values, mean.expand(len(values)), strict=True)
+        mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, m).to(v.dtype) @ v for f, v, m in windows])
         return trace.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
 
     def aggregate(self, canvas: Tensor, last: LastAttention) -> Tensor:
