@@ -38,6 +38,7 @@ LAYERS = {
     2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
     3: (
         *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config", "spliced"),
+        *("published_figures", "grid.*", "prepare.*", "report.*"),
         *("result", "drawing", "mmcv_shim", "sharing"),
     ),
 }

@@ -1,0 +1,1 @@
+"""Benchmarks brought under `data/`: downloaded, converted, verified, cut down for a trial."""

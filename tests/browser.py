@@ -1,0 +1,89 @@
+"""A page in headless Chromium: what it measures, and how it looks."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PLAYWRIGHT = Path.home() / ".cache" / "ms-playwright"
+# Everything unfolded, since a wide table may hide in a fold.
+PROBE = """<!doctype html><style>body {{ margin: 0 }} iframe {{ border: 0 }}</style>
+<iframe width="{width}" height="800"></iframe><pre></pre>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {{
+  const page = frame.contentDocument;
+  page.querySelectorAll("details").forEach(fold => fold.open = true);
+  document.querySelector("pre").textContent = "SEEN" + JSON.stringify({{
+    viewport: frame.contentWindow.innerWidth,
+    scroll: page.documentElement.scrollWidth,
+    text: page.body.innerText.trim().length,
+    boxes: page.querySelectorAll(".box").length,
+  }}) + "END";
+}};
+frame.srcdoc = {source};
+</script>"""
+
+
+def find():
+    """The browser's program, or a skip."""
+    on_path = [found for found in map(shutil.which, NAMES) if found]
+    installed = sorted(
+        str(path) for path in PLAYWRIGHT.glob("chromium*/chrome-*/*") if path.name in (*NAMES, "headless_shell")
+    )
+    if not on_path + installed:
+        pytest.skip("there is no Chromium here to look at the page with")
+    return (on_path + installed)[0]
+
+
+def start(folder, *arguments):
+    """What the browser prints; a profile of its own, so that no other instance is joined."""
+    order = [find(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+    order += [f"--user-data-dir={folder / 'profile'}", *arguments]
+    done = subprocess.run(order, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def measure(path, width, folder):
+    """Width of the viewport and of what it scrolls over, characters of text, and boxes that scroll."""
+    source = json.dumps(Path(path).read_text()).replace("</", "<\\/")
+    probe = folder / "probe.html"
+    probe.write_text(PROBE.format(width=width, source=source))
+    printed = start(folder, "--virtual-time-budget=10000", "--dump-dom", f"file://{probe}")
+    return json.loads(re.search(r"SEEN(\{.*?\})END</pre>", printed)[1])
+
+
+def screenshot(path, width, height, folder, dark=False):
+    """The page's top as a PNG."""
+    target = folder / "page.png"
+    shades = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
+    start(folder, *shades, f"--window-size={width},{height}", f"--screenshot={target}", f"file://{path}")
+    return target
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def colours(text):
+    """Classes of the differences, the legend's left out."""
+    start, end = text.index("<ul>"), text.index("</ul>")
+    tags = Page(text[:start] + text[end:]).tags
+    return [attrs["class"] for _, attrs in tags if attrs.get("class", "").startswith("diff ")]

@@ -1,0 +1,83 @@
+"""tools/reproduce.py as a module, and a program that stands for tools/test.py where no score is asked for."""
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Writes the result that its cell.json asks for. What it does otherwise stands in `stub.json` in the working folder:
+# METHOD -> lines to print before failing, or seconds to wait after the first picture of the journal.
+STUB = """
+import json, os, sys, time
+from pathlib import Path
+
+method = Path(sys.argv[1]).stem
+folder = Path(sys.argv[sys.argv.index("--work-dir") + 1])
+with open("calls.txt", "a") as calls:
+    calls.write(" ".join([os.environ.get("CUDA_VISIBLE_DEVICES", "-"), *sys.argv[1:]]) + "\\n")
+does = json.loads(Path("stub.json").read_text()).get(method, {})
+journal = folder / "progress" / "rank0.jsonl"
+if "wait" in does:
+    journal.parent.mkdir(exist_ok=True)
+    with journal.open("a") as file:
+        file.write('00000000 {"index": 0}\\n')
+    time.sleep(does["wait"])
+if "fail" in does:
+    print(does["fail"])
+    sys.exit(3)
+record = json.loads((folder / "cell.json").read_text())
+result = {"miou": does.get("miou", 50.0), "images": 2, "images_in_dataset": 2, "partial": False}
+(folder / "result.json").write_text(json.dumps({**result, "config_digest": record["config_digest"]}))
+"""
+
+
+def load_tool(name):
+    """A file of tools/ as a module; its neighbours are found while it is imported."""
+    spec = importlib.util.spec_from_file_location(f"sclip_seg_tools_{name}", ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        spec.loader.exec_module(module)
+    return module
+
+
+tool = load_tool("reproduce")
+toy_world = load_tool("toy_world")
+
+
+class Stub:
+    """`stub(*arguments)` runs tools/reproduce.py with the program above; `stub.calls()` are its calls so far."""
+
+    def __init__(self, folder):
+        self.script = folder / "stub.py"
+        self.script.write_text(STUB)
+        self.behave()
+
+    def behave(self, **methods):
+        Path("stub.json").write_text(json.dumps(methods))
+
+    def __call__(self, *arguments):
+        return tool.main(list(arguments), program=[sys.executable, "-S", str(self.script)])
+
+    @staticmethod
+    def calls():
+        path = Path("calls.txt")
+        return [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def stop_when(condition):
+    """Sends this process SIGTERM as soon as the condition holds."""
+
+    def watch():
+        while not condition():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

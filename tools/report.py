@@ -1,0 +1,92 @@
+"""Measured scores beside published ones: `python tools/report.py work_dirs --out work_dirs/report`.
+
+Reads every result.json below the folders and writes report.md, report.html (one page that needs nothing else),
+report.tex, cells.csv and classes.csv.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from sclip_seg.errors import InputError
+from sclip_seg.published_figures import load
+from sclip_seg.report.gather import gather
+from sclip_seg.report.grid import build
+from sclip_seg.report.page import page
+from sclip_seg.report.pictures import galleries, kept_labels
+from sclip_seg.report.tables import cells_csv, classes_csv, latex, markdown, summary
+from sclip_seg.result import write_atomically
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", metavar="WORK_DIR", type=Path, help="default: work_dirs")
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("work_dirs/report"))
+    parser.add_argument(
+        "--labels",
+        nargs="*",
+        metavar="DIR",
+        type=Path,
+        help="show pictures, with the label maps of these --out folders of tools/test.py; alone: all that are found",
+    )
+    parser.add_argument("--pictures", type=int, default=4, metavar="N", help="how many with --labels (default: 4)")
+    parser.add_argument(
+        "--tolerance",
+        nargs=2,
+        type=float,
+        default=(0.5, 2.0),
+        metavar=("AGREE", "NEAR"),
+        help="differences from published figures that are coloured as agreeing and as near (default: 0.5 2)",
+    )
+    options = parser.parse_args(arguments)
+    if options.pictures < 1:
+        parser.error("--pictures must be at least 1")
+    if not (all(map(math.isfinite, options.tolerance)) and 0 <= options.tolerance[0] <= options.tolerance[1]):
+        parser.error("--tolerance takes two numbers from 0, the smaller first")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line about what the user can mend."""
+    options = parse(arguments)
+    try:
+        report(options)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def report(options: argparse.Namespace) -> None:
+    """Gathers everything, then writes the files, so that what cannot be read leaves none."""
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        warnings.append(message)
+        print(f"warning: {message}", file=sys.stderr)
+
+    results = gather(options.folders or [Path("work_dirs")], warn)
+    grid = build(results, load(), warn)
+    shown = []
+    if options.labels is not None:
+        folders = options.labels or kept_labels(grid)
+        if not folders:
+            warn("no label maps beside the results: run tools/test.py with --out")
+        shown = galleries(grid, folders, options.pictures, warn)
+    grid.warnings = warnings
+    texts = {
+        "report.md": markdown(grid),
+        "report.html": page(grid, shown, tuple(options.tolerance)),
+        "report.tex": latex(grid),
+        "cells.csv": cells_csv(grid),
+        "classes.csv": classes_csv(grid),
+    }
+    for name, text in texts.items():
+        write_atomically(options.out / name, text)
+    print(summary(grid))
+    print(f"written to {options.out}: {', '.join(texts)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
