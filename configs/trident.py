@@ -1,7 +1,8 @@
 """Trident (arXiv 2411.09219): DINO joins patches within windows, SAM across them, and SAM refines the labels.
 
-Without the refinement: `--cfg-options model.sam_refine=None`. Other sizes of SAM: `model.backbone.tail.affinity.arch=
-samvit_large_patch16.sa1b` with `model.sam_refine.checkpoint=facebook/sam-vit-large`.
+Windows of 336 pixels are joined patch by patch, so patches of 16 and 14 pixels fit. Without the refinement:
+`--cfg-options model.sam_refine=None`. Other sizes of SAM: `model.backbone.tail.affinity.arch=samvit_large_patch16.sa1b`
+with `model.sam_refine.checkpoint=facebook/sam-vit-large`.
 """
 
 _base_ = [

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -143,10 +143,20 @@ def _check_part(place: str, part: dict | str, shelf: Registry) -> None:
     if found is None:
         names = shelf.module_dict.keys() | (shelf.parent.module_dict.keys() if shelf.parent else set())
         raise InputError(f"{place} is of type {kind!r}, and there is no such {shelf.name}{near(str(kind), names)}")
-    parameters = inspect.signature(found).parameters
+    parameters = _parameters(found)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         # An attention's first parameter is what it looks at, no option.
         _check_keys(f"{place} ({kind})", keys, [*parameters][shelf is ATTENTION :])
+
+
+def _parameters(part: type | Callable) -> dict[str, inspect.Parameter]:
+    """What it takes; a class that hands `**settings` on takes what its parent takes."""
+    parameters = dict(inspect.signature(part).parameters)
+    spread = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
+    if spread == ["settings"]:
+        del parameters["settings"]
+        parameters |= _parameters(part.__mro__[1])
+    return parameters
 
 
 def _check_keys(what: str, keys: Iterable[str], known: Iterable[str]) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer_sam import get_decomposed_rel_pos_bias
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_sam import VisionTransformerSAM, get_decomposed_rel_pos_bias
 from torch import Tensor, nn
 
 from . import weights
@@ -114,6 +115,8 @@ class TimmGuide(_TimmModel):
         if positions not in RULES:
             raise InputError(f"the guide's positions are {positions!r}; choose one of {', '.join(RULES)}")
         super().__init__(arch, pretrained, options, folder, seed, num_classes=0)
+        if not isinstance(self.model, VisionTransformer):
+            raise InputError(f"{arch} is no plain vision transformer, which TimmGuide reads; SAM's encoders: SAMGuide")
         self.positions, self.unit = positions, self.model.patch_embed.patch_size[0]
         self.model.patch_embed.strict_img_size = False
         self.native = tuple(self.model.patch_embed.grid_size)
@@ -168,6 +171,10 @@ class SAMGuide(_TimmModel):
         seed: int = 0,
     ) -> None:
         super().__init__(arch, pretrained, options, folder, seed)
+        if not isinstance(self.model, VisionTransformerSAM):
+            raise InputError(f"{arch} is no encoder of Segment Anything, which SAMGuide reads; others: TimmGuide")
+        if side % self.model.patch_embed.patch_size[0]:
+            raise InputError(f"SAMGuide's side is {side}; it must be a multiple of the patch")
         self.side = side
 
     def forward(self, image: Tensor) -> Tensor:

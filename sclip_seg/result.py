@@ -31,7 +31,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
     crop = f"{window['crop']}/{window['stride']}" if window["crop"] else "whole"
     fields = {
         "method": config.axes.method,
-        "tail": describe(settings.tail),
+        "tail": describe(without_places(settings.tail)),
         "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
         "act": "quickgelu" if backbone.quick_gelu else "gelu",
         "positions": backbone.position_rule,
@@ -40,17 +40,33 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "auxiliary": f"{extra.name}#{extra.digest}*{extra.weight:g}" if extra else "none",
         "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
         "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
-        "window": f"{crop}/{window['padding']}",
+        "window": f"{crop}/{window['padding']}" + (f"/{window['unit']}" if window["unit"] else ""),
         "scale": f"{rule.logit_scale:g}",
         "background": f"{rule.background}<{rule.background_threshold:g}",
         "area": f"{rule.min_area:g}",
-        "refine": "+".join(describe(step) for step in config.model.get("refine", ())) or "none",
+        "refine": "+".join(refinements(config)) or "none",
         "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
         "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
         "precision": model.precision,
         "version": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def refinements(config: Config) -> list[str]:
+    """The steps on scores and labels, SAM's last."""
+    steps = [describe(step) for step in config.model.get("refine", ())]
+    sam = config.model.get("sam_refine")
+    return steps if sam is None else [*steps, f"SAM{describe(dict(sam, checkpoint=_base_name(sam.get('checkpoint'))))}"]
+
+
+def without_places(tail: dict) -> dict:
+    """A tail's config without where the weights of its guides lie, whose names and digests stand elsewhere."""
+    places = ("pretrained", "folder")
+    return {
+        key: {k: v for k, v in value.items() if k not in places} if key in ("guide", "affinity") else value
+        for key, value in tail.items()
+    }
 
 
 def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:

@@ -45,6 +45,8 @@ class SplicedSegmentor(OpenVocabSegmentor):
         if not isinstance(self.backbone.tail, Trident):
             raise InputError("SplicedSegmentor needs the tail Trident")
         crop, stride, patch = self.window["crop"], self.window["stride"], self.backbone.patch
+        if self.window["padding"] != "stretch" or self.window["unit"]:
+            raise InputError("SplicedSegmentor pads no window: leave window.padding and window.unit as they are")
         if crop is None or crop % patch or stride % patch or crop % self.backbone.tail.unit:
             raise InputError(
                 f"window.crop={crop}, window.stride={stride}: windows are joined patch by patch, so both must be "

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 from test_tools import CONFIGS, ROOT, miou, result_of, run
+from tiny_cells import tiny_guide_options
 
 from sclip_seg.config import choices
 
@@ -56,14 +58,23 @@ def garden(tmp_path, monkeypatch, tiny):
     return write
 
 
+# What lets a method run with the tiny tower of four blocks, and without second models of full size.
+SMALL = {
+    **{name: lambda: ["model.backbone.tail.tower=12"] for name in ("clip_surgery", "gem", "resclip")},
+    **{name: partial(tiny_guide_options, name) for name in ("proxyclip", "trident")},
+}
+
+
 def check(configs, method, labels):
     """Runs a method on the garden, and counts its score again from the maps it writes."""
     options = ("--dataset", "garden", "--work-dir", f"runs/{method}", "--out", f"maps/{method}")
-    assert run(configs / f"{method}.py", *options) == 0
+    small = SMALL[method]() if method in SMALL else []
+    assert run(configs / f"{method}.py", *options, options=small) == 0
     result = result_of(f"runs/{method}")
     assert (result["method"], result["dataset"], result["images"]) == (method, "garden", len(labels))
     maps = [np.array(Image.open(path)) for path in sorted(Path("maps", method).iterdir())]
-    assert result["miou"] == pytest.approx(miou(maps, labels))
+    if method != "cliptrase":  # counts a square of each picture
+        assert result["miou"] == pytest.approx(miou(maps, labels))
     return result
 
 
@@ -74,7 +85,8 @@ def test_file_of_contributing_works_with(method, garden):
     result = check(configs, method, labels)
     assert list(result["per_class"]) == ["background", "rose", "lawn", "oak tree"]
     assert result["vocabulary"]["queries"] == 8
-    assert "|background:0<0.2|" in result["signature"]
+    threshold = "0" if method == "cliptrase_windows" else "0.2"  # its labels are voted for
+    assert f"|background:0<{threshold}|" in result["signature"]
     foreground = [row["iou"] for name, row in result["per_class"].items() if name != "background"]
     assert result["foreground_miou"] == pytest.approx(np.mean([iou for iou in foreground if iou is not None]))
 
