@@ -58,7 +58,7 @@ def refused(voc, capsys, loader_ends_at_once):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["slip.py"], f"there is no config {CONFIGS}/slip.py; did you mean sclip or clip"),
+        (["slip.py"], f"there is no config {CONFIGS}/slip.py; did you mean sclip or"),
         (["/nowhere/sclip.py"], "there is no config /nowhere/sclip.py"),
         (["_base_/datasets/voc21.py"], "is no method's config, it lacks axes, model, "),
         (["sclip.py", "--dataset", "voc12"], "there is no dataset 'voc12'; did you mean voc21"),
@@ -84,7 +84,7 @@ def test_no_such_name(refused, arguments, message):
         ("model.backbone.tail.attention.type=cs", "there is no such attention; did you mean csa?"),
         ("model.backbone.tail.type=LastBlok", "there is no such tail; did you mean LastBlock?"),
         ("model.backbone.type=DenseClip", "there is no such model; did you mean DenseCLIP"),
-        ("model.window.crp=32", "window has no key 'crp'; it has crop, stride, batch and padding"),
+        ("model.window.crp=32", "window has no key 'crp'; it has crop, stride, batch, padding and unit"),
         ("model.window.batch=0", "window.batch is 0"),
         ("model.window.stride=33", "window.crop=32, window.stride=33"),
         ("model.precision=fp8", "precision is 'fp8'; choose one of fp32, bf16, fp16"),

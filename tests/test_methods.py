@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stub_guide import StubGuide
 from torch import Tensor
 
 from sclip_seg.attention import Attention
@@ -20,7 +21,8 @@ from sclip_seg.trace import QKV
 
 ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
-OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase"}  # in test files of their own
+# Those with a formula in a test file of their own.
+OWN_FORMULAS = {*"GEM CLIPSurgery ITACLIP ResCLIP SCCLIP CLIPtrase ProxyCLIP Trident".split()}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
@@ -38,7 +40,10 @@ CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name,
 
 def tail_settings(name: str) -> dict:
     """A tail's own settings, as little as it needs."""
-    return dict(type=name, attention="csa") if name == "LastBlock" else dict(type=name)
+    guide = dict(type=StubGuide)
+    needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
+    needs["Trident"] = dict(guide=guide, affinity=guide)
+    return dict(type=name) | needs.get(name, {})
 
 
 def formula(name: str, options: dict, width: int = 64):
