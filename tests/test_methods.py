@@ -22,7 +22,7 @@ from sclip_seg.trace import QKV
 ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
-OWN_FORMULAS = {*"GEM CLIPSurgery ITACLIP ResCLIP SCCLIP CLIPtrase ProxyCLIP Trident".split()}
+OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
