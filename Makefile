@@ -19,7 +19,7 @@ install: $(INSTALLED)  ## put the tested set of requirements.txt and the project
 test: $(INSTALLED)  ## run the tests
 	.venv/bin/python -m pytest -n 2 --dist loadfile
 
-demo: $(INSTALLED)  ## evaluate five methods on the toy world, offline
+demo: $(INSTALLED)  ## evaluate every method on the toy world, offline
 	.venv/bin/python tools/toy_demo.py
 
 parity: $(INSTALLED)  ## compare with the official codes' outputs: make parity PARITY=DIR
