@@ -69,6 +69,8 @@ class Bench:
         self.case, self.device = case, torch.device("cuda" if torch.cuda.is_available() else "cpu")
         config = load_config(ROOT / "configs" / f"{method}.py", case.dataset, backbone)
         config.model.backbone.pretrained = None
+        for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
+            config.model.backbone.tail[place].pretrained = None
         config.model.update(precision=precision, text_cache=None)
         self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
         self.model.backbone.set_precision(precision)
