@@ -133,6 +133,10 @@ class Trace:
         """(N, T, C) -> joint space (N, T, D): LN_post, then proj."""
         return self.ln_post(tokens) @ self.proj
 
+    def class_features(self, tokens: Tensor) -> Tensor:
+        """Unit joint-space feature of the class token of (N, T, C) tokens, (N, D), fp32."""
+        return F.normalize(self.joint(tokens[:, 0]).float(), dim=-1)
+
     def fold(self, patches: Tensor) -> Tensor:
         """(N, h·w, C) -> (N, C, h, w)."""
         return patches.transpose(1, 2).unflatten(2, self.grid)

@@ -12,7 +12,6 @@ from sclip_seg.methods.cliptrase import self_correlation
 from sclip_seg.methods.resclip import feedback, patch_labels
 from sclip_seg.methods.scclip import outlier_scores, outliers
 from sclip_seg.text import encode_prompts
-from sclip_seg.trace import Trace
 
 if TYPE_CHECKING:
     from parity import Reference
@@ -34,7 +33,7 @@ def surgery(reference: "Reference") -> Iterator[Part]:
     weighted = reference.backbone(dict(type="CLIPSurgery", feature_surgery=True), "surgery")
     plain = reference.backbone(dict(type="CLIPSurgery"), "surgery")
     trace = weighted.trace(image)
-    yield "surgery class token", gap(class_token(trace, trace.hidden(-1)), expected["square.cls"]), CLOSE
+    yield "surgery class token", gap(trace.class_features(trace.hidden(-1))[0], expected["square.cls"]), CLOSE
     ours = every_third_token(weighted.score(image, reference.queries()))
     yield "surgery scores", gap(ours, expected["square.surgery"][1:]), CLOSE
     cosines = every_third_token(plain.score(image, reference.queries()))
@@ -62,7 +61,8 @@ def resclip(reference: "Reference") -> Iterator[Part]:
         backbone, expected = reference.backbone(tail), reference.load(f"visual_resclip_{name}")
         for size in ("square", "wide"):
             trace = backbone.trace(reference.recipe.tiny_input(size))
-            (probability,) = backbone.tail.first_pass(trace, reference.queries())
+            features = backbone.tail.read(trace, *backbone.tail.seen(trace))
+            (probability,) = backbone.tail.first_pass(trace, features, reference.queries())
             labels = patch_labels(probability, threshold, backbone.patch, trace.grid)
             case = f"resclip {name} {size}"
             found = probability[:, ::16, ::16]
@@ -89,13 +89,8 @@ def cliptrase(reference: "Reference") -> Iterator[Part]:
         correlation = self_correlation(trace.qkv(-2))[0]
         yield f"cliptrase {size} W", gap(correlation[::5, ::5], expected[f"{size}.W"]), CLOSE
         yield f"cliptrase {size} W of the class token", gap(correlation[0], expected[f"{size}.W_clsrow"]), CLOSE
-        token = class_token(trace, backbone.tail.tokens(trace))
+        token = trace.class_features(backbone.tail.tokens(trace))[0]
         yield f"cliptrase {size} class token", gap(token, expected[f"{size}.cls"]), CLOSE
-
-
-def class_token(trace: Trace, tokens: torch.Tensor) -> torch.Tensor:
-    """Unit feature (D,) of the first token."""
-    return F.normalize(trace.joint(tokens[:, 0]), dim=-1)[0]
 
 
 def every_third_token(scores: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention import Attention
@@ -59,8 +58,7 @@ class CLIPSurgery(SecondPath):
         scores = super().score(trace, text)
         if not self.feature_surgery:
             return scores
-        window = F.normalize(trace.joint(trace.hidden(-1)[:, 0]).float(), dim=-1)
-        return surgery(scores, window @ text.features.T)
+        return surgery(scores, trace.class_features(trace.hidden(-1)) @ text.features.T)
 
 
 def surgery(scores: Tensor, window: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class CLIPtrase(LastBlock):
         tokens = self.tokens(trace)
         scores = cosines(trace.patches(tokens), text.features)
         if self.image_prior:
-            window = F.normalize(trace.joint(tokens[:, 0]).float(), dim=-1) @ text.features.T
+            window = trace.class_features(tokens) @ text.features.T
             scores = scores * window[:, :, None, None]
         return self.vote(scores, trace, text) if self.cluster else scores
 

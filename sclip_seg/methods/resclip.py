@@ -104,29 +104,32 @@ class ResCLIP(LastBlock):
         return [-2, *(block - 1 - depth for block in self.middle(depth))]
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        seen = self.seen(trace)
         if self.sfr is None:
-            return self.read(trace)
+            return self.read(trace, *seen)
         if text is None:
             raise InputError("ResCLIP's feedback (sfr) needs the queries; give the text, or set sfr=None")
-        probability = self.first_pass(trace, text)
+        probability = self.first_pass(trace, self.read(trace, *seen), text)
         labels = (patch_labels(window, self.threshold, trace.patch, trace.grid) for window in probability)
         options = (trace.grid, self.sigma, self.sight, self.blur, self.scaling)
-        return self.read(trace, torch.stack([feedback(window, *options) for window in labels]))
+        return self.read(trace, *seen, torch.stack([feedback(window, *options) for window in labels]))
 
-    def first_pass(self, trace: Trace, text: TextBank) -> Iterable[Tensor]:
+    def first_pass(self, trace: Trace, features: Tensor, text: TextBank) -> Iterable[Tensor]:
         """Probabilities of the queries at the pixels of each window, (Q, H, W)."""
-        for scores, picture in zip(cosines(self.read(trace), text.features), trace.image, strict=True):
+        for scores, picture in zip(cosines(features, text.features), trace.image, strict=True):
             maps = F.interpolate(scores[None], picture.shape[1:], mode="bilinear", align_corners=False)[0]
             maps = maps if self.pamr is None else self.pamr(maps, picture)
             yield (self.logit_scale * maps).softmax(0)
 
-    def read(self, trace: Trace, same: Tensor | None = None) -> Tensor:
+    def seen(self, trace: Trace) -> tuple[QKV, Attention | None]:
+        """What both passes look at: the last block's projections, and A_c with RCS."""
+        middle = [qk(trace.qkv(block)) for block in self.middle(trace.depth)]
+        return trace.qkv(-1), sum(middle) / len(middle) if middle else None
+
+    def read(self, trace: Trace, t: QKV, cross: Attention | None, same: Tensor | None = None) -> Tensor:
         """Features (N, D, h, w) of a pass; `same` Ŝ (N, P, P) is the feedback of the one before."""
-        t = trace.qkv(-1)
         attention = self.own(t, same)
-        if self.rcs is not None:
-            middle = [qk(trace.qkv(block)) for block in self.middle(trace.depth)]
-            cross = sum(middle) / len(middle)
+        if cross is not None:
             attention = self.rcs_scale * ((1 - self.rcs) * attention + self.rcs * cross)
         return trace.patches(self.close(trace, t, attention))
 
