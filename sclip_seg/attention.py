@@ -87,6 +87,23 @@ class Attention:
         return sum(coefficient * term.weights() for coefficient, term in self.terms)
 
 
+@dataclass(frozen=True)
+class AttentionMaps:
+    """What the tokens of N windows look at: `weights` (N, heads, T, T), fp32; heads is 1 where all have one map.
+
+    The first `prefix` tokens are no patches, the others lie on the `grid` (h, w) over the window.
+    """
+
+    weights: Tensor
+    grid: tuple[int, int]
+    prefix: int
+
+    def of_patch(self, row: int, column: int) -> Tensor:
+        """How the patch at (row, column) of the grid looks at the patches of its window: (N, heads, h, w)."""
+        token = self.prefix + row * self.grid[1] + column
+        return self.weights[:, :, token, self.prefix :].unflatten(2, self.grid)
+
+
 def softmax(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Attention:
     """softmax(query keyᵀ · scale + bias) over the keys.
 

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from torch.utils.data import DataLoader
 from .errors import InputError
 from .registry import ATTENTION, GUIDES, STEPS, TAILS
 
+PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
+CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
+WORDS = "_words"  # in place of a dataset: the caller's own pictures and words
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
     *("model", "dataset", "settings", "protocol", "published", "tuned", "crop", "toy_guide", "axes", "pack", "words"),
@@ -77,7 +81,7 @@ def choices(folder: Path) -> dict[str, list[str]]:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.py"))
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def load_config(
@@ -97,7 +101,7 @@ def load_config(
         raise InputError(f"there is no config {path}{near(path.stem, have['method'])}")
     chosen = {"dataset": dataset, "backbone": backbone}
     for axis, name in chosen.items():
-        if name is not None and name not in have[axis]:
+        if name not in (None, WORDS, *have[axis]):
             raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
     config = _read(path, chosen)
     unknown = sorted(set(config.keys()) - KEYS)

@@ -1,6 +1,7 @@
 """`DenseCLIP`: a frozen, stock open_clip tower whose end is read by a tail."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import open_clip
@@ -11,6 +12,7 @@ from open_clip.transformer import LayerNorm, LayerNormFp32
 from torch import Tensor, nn
 
 from . import weights
+from .attention import AttentionMaps
 from .block import run_block
 from .errors import InputError
 from .guide import Guide
@@ -127,8 +129,11 @@ class DenseCLIP(nn.Module):
                 guide.to(DTYPES[precision])
         self.precision = precision
 
-    def trace(self, image: Tensor) -> Trace:
-        """Runs the trunk on normalised windows (N, 3, H, W), as far as the tail reads."""
+    def trace(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
+        """Runs the trunk on normalised windows (N, 3, H, W), as far as the tail reads.
+
+        `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
+        """
         visual = self.clip.visual
         x = visual.conv1(image.to(self.dtype))
         grid = tuple(x.shape[-2:])
@@ -138,14 +143,15 @@ class DenseCLIP(nn.Module):
         start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
 
-        blocks = visual.transformer.resblocks
-        wanted = {position(block, len(blocks)) for block in self.tail.reads(len(blocks))}
+        resblocks = visual.transformer.resblocks
+        depth = len(resblocks)
+        wanted = {position(block, depth) for block in (*self.tail.reads(depth), *blocks)}
         states = {-1: x} if -1 in wanted else {}
         for index in range(max(wanted) + 1):
-            x = self.run(blocks[index], x)
+            x = self.run(resblocks[index], x)
             if index in wanted:
                 states[index] = x
-        return Trace(image, self.patch, grid, states, blocks, visual.ln_post, visual.proj, self.mean, self.std)
+        return Trace(image, self.patch, grid, states, resblocks, visual.ln_post, visual.proj, self.mean, self.std)
 
     def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
@@ -154,6 +160,12 @@ class DenseCLIP(nn.Module):
     def score(self, image: Tensor, text: TextBank) -> Tensor:
         """Scores (N, Q, h, w), fp32, of normalised windows (N, 3, H, W) with the queries."""
         return self.tail.score(self.trace(self.tail.views(image)), text)
+
+    def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
+        """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed."""
+        depth = len(self.clip.visual.transformer.resblocks)
+        trace = self.trace(image, (position(block, depth) - 1 - depth,))
+        return self.tail.attention_maps(trace, text, block)
 
 
 def keep_norms_fp32(module: nn.Module) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmseg.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from .errors import InputError
@@ -106,6 +106,35 @@ class Relabel(BaseTransform):
         nothing = np.isin(labels, self.empty).all()
         results["gt_seg_map"] = np.full_like(labels, IGNORE) if nothing else self.table[labels]
         return results
+
+
+def read_picture(picture: str | Path | Image.Image | np.ndarray) -> np.ndarray:
+    """A file's path, a PIL picture or an array as (H, W, 3) uint8 BGR, what `LoadPicture` gives for the file.
+
+    Arrays are RGB, (H, W, 3), or grey, (H, W), of type uint8; a fourth channel (alpha) is left out.
+    Raises InputError for a file that cannot be read and an array that is no such picture.
+    """
+    if isinstance(picture, str | Path):
+        return LoadPicture().transform({"img_path": str(picture)})["img"]
+    if isinstance(picture, Image.Image):
+        picture = _eight_bit(ImageOps.exif_transpose(picture))
+    if not isinstance(picture, np.ndarray):
+        raise InputError(f"a picture is a path, a PIL picture or an array, not {type(picture).__name__}")
+    shape = f"an array {picture.shape} of {picture.dtype}"
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or not picture.size:
+        raise InputError(f"{shape} is no picture: (H, W, 3) RGB or (H, W) of uint8, from 0 to 255, is")
+    if picture.ndim == 2:
+        picture = picture[..., None].repeat(3, axis=2)
+    if picture.shape[2] not in (3, 4):
+        raise InputError(f"{shape} is no picture: it has {picture.shape[2]} channels, and the last axis must hold RGB")
+    return np.ascontiguousarray(picture[..., 2::-1])
+
+
+def _eight_bit(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; 16-bit greys, which pillow would clip, are divided by 256, as cv2 divides them."""
+    if picture.mode.startswith("I"):
+        return (np.asarray(picture) // 256).clip(0, 255).astype(np.uint8)
+    return np.array(picture.convert("RGB"))
 
 
 def _reason(error: Exception, path: str) -> str:

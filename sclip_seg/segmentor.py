@@ -73,30 +73,50 @@ class OpenVocabSegmentor(BaseSegmentor):
         self.data_preprocessor = Preprocessor(
             self.backbone.mean, self.backbone.std, self.backbone.patch, short_side, long_side
         )
-        self.vocabulary = Vocabulary.load(vocabulary)
         self.templates = template_set(templates)
         self.window = dict(crop=224, stride=112, batch=16, padding="stretch", unit=None) | (window or {})
-        self.labelling = Labelling(
-            torch.tensor([len(queries) for queries in self.vocabulary.classes]),
-            logit_scale,
-            background,
-            background_threshold,
-            min_area,
-            torch.tensor(self.vocabulary.winner),
-        )
         steps = [STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine]
         order = [isinstance(step, LabelStep) for step in steps]
         if order != sorted(order):
             raise InputError(f"refine has a step on score maps after one on labels: {refine}")
         self.score_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, ScoreStep))
         self.label_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, LabelStep))
-        self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
-        self.text: TextBank | None = None
-        self.dataset_meta = dict(classes=self.vocabulary.names, palette=make_palette(len(self.vocabulary)))
-        self._check()
+        self.logit_scale = logit_scale
+        self._check_sizes()
+        self.encoded: dict[str, Tensor] = {}  # features of the queries that were ever asked for
+        self.set_vocabulary(vocabulary, background, background_threshold, min_area)
+        self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
+        if self.auxiliary is not None:
+            self.auxiliary.check(self.vocabulary)
 
-    def _check(self) -> None:
+    def set_vocabulary(
+        self,
+        vocabulary: str | Sequence[str | Sequence[str]],
+        background: int | None = None,
+        background_threshold: float = 0.0,
+        min_area: float = 0.0,
+    ) -> None:
+        """Other words from now on, for the tower as it is; the arguments are those of the class.
+
+        Queries that were encoded before are not encoded again. Auxiliary texts, which belong to the words before, go.
+        Raises InputError, and then everything is as it was.
+        """
+        words = Vocabulary.load(vocabulary)
+        sizes, winner = (torch.tensor(n) for n in ([len(queries) for queries in words.classes], words.winner))
+        labelling = Labelling(sizes, self.logit_scale, background, background_threshold, min_area, winner)
+        if background is None and (background_threshold or min_area):
+            raise InputError(
+                "background_threshold and min_area need a background class, and this vocabulary has none "
+                "(background=None): low scores would be given to a class of their own"
+            )
+        if background is not None and not 0 <= background < len(words):
+            raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
+        self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
+        self.text: TextBank | None = None
+        self.dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
+
+    def _check_sizes(self) -> None:
         unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding", "unit"})
         if unknown:
             raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch, padding and unit")
@@ -105,20 +125,10 @@ class OpenVocabSegmentor(BaseSegmentor):
             raise InputError(f"short_side={size.short_side}, long_side={size.long_side}: both are pixels, at least 1")
         if self.window["batch"] < 1:
             raise InputError(f"window.batch is {self.window['batch']}; it must be at least 1")
-        rule = self.labelling
-        if rule.background is None and (rule.background_threshold or rule.min_area):
-            raise InputError(
-                "background_threshold and min_area need a background class, and this vocabulary has none "
-                "(background=None): low scores would be given to a class of their own"
-            )
-        if rule.background is not None and not 0 <= rule.background < rule.classes:
-            raise InputError(f"background is class {rule.background}, and the vocabulary has {rule.classes} classes")
-        if self.auxiliary is not None:
-            self.auxiliary.check(self.vocabulary)
         self.windows_over((self.backbone.patch, self.backbone.patch))
 
     def prepare(self) -> None:
-        """Settles the precision where the model now is, and encodes or loads the text bank. Done once."""
+        """Settles the precision where the model now is, and encodes or loads the text bank. Done once a vocabulary."""
         if self.text is not None:
             return
         like = next(self.backbone.parameters())
@@ -132,6 +142,7 @@ class OpenVocabSegmentor(BaseSegmentor):
             templates=self.templates,
             key=f"{self.backbone.digest} {self.precision} {like.device.type}",
             cache=Path(self.text_cache) if self.text_cache else None,
+            known=self.encoded,
         )
         bank = encode(self.vocabulary)
         if self.auxiliary is not None:
@@ -148,20 +159,30 @@ class OpenVocabSegmentor(BaseSegmentor):
         """
         self.prepare()
         samples = data_samples or [SegDataSample() for _ in inputs]
-        sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
-        for index, scored in enumerate(self.score(inputs, sizes, originals_of(samples))):
-            maps = self.refine(scored, inputs[index])
-            labels = self.label(maps, scored, inputs[index])
-            samples[index].set_data({"pred_sem_seg": PixelData(data=labels[None])})
+        for sample, (labels, maps) in zip(samples, self.segment(inputs, samples), strict=True):
+            sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
             if self.keep_scores:
-                samples[index].set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
+                sample.set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
         return samples
 
-    def windows_over(self, size: tuple[int, int]) -> Windows:
-        """The windows over a network input of `size` (h, w)."""
+    def segment(
+        self, inputs: list[Tensor], samples: list[SegDataSample]
+    ) -> Iterator[tuple[Tensor, StitchedMaps | DenseMaps]]:
+        """Labels (H, W) of each picture, and the refined score maps that they were made of, one after the other."""
+        sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
+        for picture, scored in zip(inputs, self.score(inputs, sizes, originals_of(samples)), strict=True):
+            maps = self.refine(scored, picture)
+            yield self.label(maps, scored, picture), maps
+
+    def fitted(self, picture: Tensor) -> Tensor:
+        """The picture (3, h, w) as windows are cut from it."""
+        return picture
+
+    def windows_over(self, size: tuple[int, int], whole: bool = False) -> Windows:
+        """The windows over a network input of `size` (h, w); `whole`: a single one."""
         w = self.window
         unit = w["unit"] or self.backbone.unit
-        return windows(size, w["crop"], w["stride"], self.backbone.patch, w["padding"], unit)
+        return windows(size, None if whole else w["crop"], w["stride"], self.backbone.patch, w["padding"], unit)
 
     def score(
         self,

@@ -60,13 +60,13 @@ class SplicedSegmentor(OpenVocabSegmentor):
         self, pictures: Sequence[Tensor], sizes: Sequence[tuple[int, int]], originals: Sequence[Tensor | None]
     ) -> Iterator[SplicedMaps]:
         for picture, (height, width), original in zip(pictures, sizes, originals, strict=True):
-            picture = self.whole_patches(picture)
+            picture = self.fitted(picture)
             canvas, trace = self.splice(picture)
             lattice, extra = self.read(canvas, trace, self.view(picture, original))
             rows, columns = bilinear(lattice.shape[1], height), bilinear(lattice.shape[2], width)
             yield SplicedMaps(lattice, rows.float().to(lattice), columns.float().to(lattice), *extra)
 
-    def whole_patches(self, picture: Tensor) -> Tensor:
+    def fitted(self, picture: Tensor) -> Tensor:
         """(3, H, W) at multiples of the patch: the long side rounded up, the short one scaled and rounded up."""
         patch, (height, width) = self.backbone.patch, picture.shape[1:]
         if height % patch == 0 and width % patch == 0:

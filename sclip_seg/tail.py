@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention
+from .attention import Attention, AttentionMaps, softmax
 from .block import feed_forward
+from .errors import InputError
 from .registry import ATTENTION, TAILS
-from .trace import QKV, Trace, relative
+from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
     from .text import TextBank
@@ -49,6 +50,23 @@ class Tail(nn.Module):
         """
         return cosines(self(trace, text), text.features)
 
+    def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:
+        """What the tokens look at in a block: in the last one as the method reads it, before it as CLIP was trained."""
+        if position(block, trace.depth) == trace.depth - 1:
+            return self.last_attention(trace, text)
+        t = trace.qkv(block)
+        return maps_of(t, softmax(t.q, t.k, t.scale))
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """The attention that `forward` mixes the last block's values with. Raises InputError where a tail has none."""
+        raise InputError(f"the tail {type(self).__name__} does not show its attention (it has no last_attention)")
+
+
+def maps_of(t: QKV, attention: Attention | Tensor) -> AttentionMaps:
+    """The weights (N, heads, T, T) that the values of `t` are mixed with, to be looked at."""
+    weights = attention.weights() if isinstance(attention, Attention) else attention.float()
+    return AttentionMaps(weights, t.grid, t.prefix)
+
 
 def cosines(features: Tensor, queries: Tensor) -> Tensor:
     """Features (N, D, h, w) of any length and queries (Q, D) -> (N, Q, h, w), fp32."""
@@ -76,12 +94,20 @@ class LastBlock(Tail):
         self.residual, self.mlp, self.attention_scale = residual, mlp, attention_scale
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
-        return trace.patches(self.tokens(trace))
+        return trace.patches(self.tokens(trace, text))
 
-    def tokens(self, trace: Trace) -> Tensor:
+    def tokens(self, trace: Trace, text: TextBank | None = None) -> Tensor:
         """The block's output (N, T, C), before LN_post."""
         t = trace.qkv(-1)
-        return self.close(trace, t, self.attention(t))
+        return self.close(trace, t, self.mix(trace, t, text))
+
+    def mix(self, trace: Trace, t: QKV, text: TextBank | None) -> Attention | Tensor:
+        """A, from the block's own projections; a tail that looks at more of the trace overrides it."""
+        return self.attention(t)
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        t = trace.qkv(-1)
+        return maps_of(t, self.mix(trace, t, text))
 
     def close(self, trace: Trace, t: QKV, attention: Attention | Tensor) -> Tensor:
         """The block's output (N, T, C) with that attention."""
@@ -126,3 +152,10 @@ class SecondPath(Tail):
             t = trace.qkv(block)
             tokens = tokens + trace.blocks[block].ls_1(t.output(self.attend(t) @ t.v))
         return trace.patches(tokens)
+
+    def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:
+        """What the tokens look at in a block: along the second path as it is read, before it as CLIP was trained."""
+        if position(block, trace.depth) not in self.path(trace.depth):
+            return super().attention_maps(trace, text, block)
+        t = trace.qkv(block)
+        return maps_of(t, self.attend(t))

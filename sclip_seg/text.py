@@ -45,10 +45,12 @@ def text_bank(
     templates: tuple[str, ...],
     key: str = "",
     cache: str | Path | None = None,
+    known: dict[str, Tensor] | None = None,
 ) -> TextBank:
     """The bank of `vocabulary` under `templates`, read from `cache` when it lies there, encoded and kept otherwise.
 
     `key` names everything else that moves the features: the weights' digest, the precision and the kind of device.
+    `known` are features (D,) of queries that were encoded before with all of this; those that are not get there.
     """
     queries = list(dict.fromkeys(vocabulary.queries))
     path = None
@@ -57,7 +59,10 @@ def text_bank(
         path = Path(cache) / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.safetensors"
     features = None if path is None else _read(path, len(queries))
     if features is None:
-        features = encode_queries(clip, arch, queries, templates)
+        known = {} if known is None else known
+        if new := [query for query in queries if query not in known]:
+            known.update(zip(new, encode_queries(clip, arch, new, templates).cpu(), strict=True))
+        features = torch.stack([known[query] for query in queries])
         if path is not None:
             _keep(path, features)
     row = {query: index for index, query in enumerate(queries)}

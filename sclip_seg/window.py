@@ -110,15 +110,31 @@ class Windows:
             for left in self.columns.starts
         ]
 
+    def around(self, y: float, x: float) -> tuple[int, int, int, int]:
+        """The box of the window whose middle is nearest to a point, in pixels; the first of equals."""
+        return min(self.boxes(), key=lambda box: (box[0] + box[2] - 2 * y) ** 2 + (box[1] + box[3] - 2 * x) ** 2)
+
+    def cell(self, y: float, x: float, grid: tuple[int, int]) -> tuple[int, int]:
+        """Row and column, on a grid (h, w) that lies over a window and its padding, of a point in the window."""
+        places = zip((self.rows, self.columns), (y, x), grid, strict=True)
+        return tuple(
+            min(int((place + axis.before) * count / (axis.crop + axis.before + axis.after)), count - 1)
+            for axis, place, count in places
+        )
+
     def cut(self, pictures: Sequence[Tensor], batch: int) -> Iterator[Tensor]:
         """The windows of pictures (3, H, W), one picture after the other, padded if so asked, in batches (n, 3, h, w).
 
         A batch holds at most `batch` windows, of one picture or of several.
         """
-        margins = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
         crops = (p[:, top:bottom, left:right] for p in pictures for top, left, bottom, right in self.boxes())
         while part := list(islice(crops, batch)):
-            yield F.pad(torch.stack(part), margins) if any(margins) else torch.stack(part)
+            yield self.pad(torch.stack(part))
+
+    def pad(self, crops: Tensor) -> Tensor:
+        """Crops (n, 3, h, w) within their margins of zeros, if any."""
+        margins = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
+        return F.pad(crops, margins) if any(margins) else crops
 
     def lattice(self, scores: Tensor) -> Tensor:
         """Patch scores (N, Q, h, w) of all windows -> (Q, rows · h, columns · w)."""

@@ -61,7 +61,7 @@ class CLIPtrase(LastBlock):
         return (-3, -2) if self.cluster else (-2,)
 
     def score(self, trace: Trace, text: TextBank) -> Tensor:
-        tokens = self.tokens(trace)
+        tokens = self.tokens(trace, text)
         scores = cosines(trace.patches(tokens), text.features)
         if self.image_prior:
             window = trace.class_features(tokens) @ text.features.T

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
+from ..attention import Attention
 from ..errors import InputError
 from ..registry import TAILS
 from ..tail import LastBlock, cosines
-from ..trace import Trace, relative
+from ..trace import QKV, Trace, relative
 from .sclip import csa
 
 if TYPE_CHECKING:
@@ -64,11 +65,9 @@ class ITACLIP(LastBlock):
         blurred = gaussian_blur(image, [KERNEL, KERNEL], [SPREAD, SPREAD])
         return torch.cat([image, grey, blurred, image.flip(2), image.flip(3)])
 
-    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+    def mix(self, trace: Trace, t: QKV, text: TextBank | None) -> Attention:
         middle = [csa(trace.qkv(block)) for block in relative(self.blocks, self.tower, trace.depth)]
-        last = trace.qkv(-1)
-        attention = (csa(last) + sum(middle) / len(middle)) / 2
-        return trace.patches(self.close(trace, last, attention))
+        return (csa(t) + sum(middle) / len(middle)) / 2
 
     def score(self, trace: Trace, text: TextBank) -> Tensor:
         scores = cosines(self(trace, text), text.features)

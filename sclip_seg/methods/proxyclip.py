@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
 from ..tail import Tail
 from ..trace import Trace
@@ -49,6 +50,16 @@ class ProxyCLIP(Tail):
         mixed = [proxy_weights(f, self.beta, self.gamma).to(v.dtype) @ v for f, v in windows]
         tokens = trace.joint(trace.blocks[-1].attn.out_proj(torch.stack(mixed)))
         return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """P on the guide's grid, the same for all heads."""
+        return proxy_maps(self.guide(trace.pixels), self.beta, self.gamma)
+
+
+def proxy_maps(features: Tensor, beta: float, gamma: float) -> AttentionMaps:
+    """P of every window of a guide's features (N, C, h, w), by the window's own mean."""
+    weights = [proxy_weights(window, beta, gamma) for window in features.flatten(2).transpose(1, 2)]
+    return AttentionMaps(torch.stack(weights)[:, None], tuple(features.shape[2:]), prefix=0)
 
 
 def values_on(trace: Trace, grid: tuple[int, int]) -> Tensor:

@@ -103,16 +103,19 @@ class ResCLIP(LastBlock):
     def reads(self, depth: int) -> Iterable[int]:
         return [-2, *(block - 1 - depth for block in self.middle(depth))]
 
-    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
-        seen = self.seen(trace)
+    def mix(self, trace: Trace, t: QKV, text: TextBank | None) -> Attention:
+        """A of the second pass; of the first one without SFR."""
+        cross = self.cross(trace)
+        first = self.residual_attention(t, cross)
         if self.sfr is None:
-            return self.read(trace, *seen)
+            return first
         if text is None:
             raise InputError("ResCLIP's feedback (sfr) needs the queries; give the text, or set sfr=None")
-        probability = self.first_pass(trace, self.read(trace, *seen), text)
+        probability = self.first_pass(trace, trace.patches(self.close(trace, t, first)), text)
         labels = (patch_labels(window, self.threshold, trace.patch, trace.grid) for window in probability)
         options = (trace.grid, self.sigma, self.sight, self.blur, self.scaling)
-        return self.read(trace, *seen, torch.stack([feedback(window, *options) for window in labels]))
+        same = torch.stack([feedback(window, *options) for window in labels])
+        return self.residual_attention(t, cross, same)
 
     def first_pass(self, trace: Trace, features: Tensor, text: TextBank) -> Iterable[Tensor]:
         """Probabilities of the queries at the pixels of each window, (Q, H, W)."""
@@ -121,17 +124,15 @@ class ResCLIP(LastBlock):
             maps = maps if self.pamr is None else self.pamr(maps, picture)
             yield (self.logit_scale * maps).softmax(0)
 
-    def seen(self, trace: Trace) -> tuple[QKV, Attention | None]:
-        """What both passes look at: the last block's projections, and A_c with RCS."""
+    def cross(self, trace: Trace) -> Attention | None:
+        """A_c, the same in both passes; None without RCS."""
         middle = [qk(trace.qkv(block)) for block in self.middle(trace.depth)]
-        return trace.qkv(-1), sum(middle) / len(middle) if middle else None
+        return sum(middle) / len(middle) if middle else None
 
-    def read(self, trace: Trace, t: QKV, cross: Attention | None, same: Tensor | None = None) -> Tensor:
-        """Features (N, D, h, w) of a pass; `same` Ŝ (N, P, P) is the feedback of the one before."""
-        attention = self.own(t, same)
-        if cross is not None:
-            attention = self.rcs_scale * ((1 - self.rcs) * attention + self.rcs * cross)
-        return trace.patches(self.close(trace, t, attention))
+    def residual_attention(self, t: QKV, cross: Attention | None, same: Tensor | None = None) -> Attention:
+        """A of a pass; `same` Ŝ (N, P, P) is the feedback of the one before."""
+        own = self.own(t, same)
+        return own if cross is None else self.rcs_scale * ((1 - self.rcs) * own + self.rcs * cross)
 
     def own(self, t: QKV, same: Tensor | None) -> Attention:
         """A_s, the base's attention with the feedback in its scores."""

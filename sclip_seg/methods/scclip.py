@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
-from ..attention import Attention, given, softmax
+from ..attention import Attention, AttentionMaps, given, softmax
 from ..errors import InputError
 from ..registry import TAILS
 from ..tail import Tail
@@ -83,6 +83,11 @@ class SCCLIP(Tail):
         return [-2, *(block - depth for block in (mid, post, *fused))]
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        spread, similar, passes = self.passes(trace)
+        return trace.fold(trace.joint(sum(spread @ self.attend(trace, *own, similar) for own in passes)))
+
+    def passes(self, trace: Trace) -> tuple[Tensor, Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+        """N_β(T) and M (N, P, P), and for y₁ and y₂ their patches (N, P, C) and the tokens with their class token."""
         mid, post, fused = self.layers(trace.depth)
         last, total = trace.before(-1), sum(trace.hidden(block) for block in fused)
         anomalous = outliers(last[:, 1:], self.detector, self.neighbours)
@@ -90,16 +95,24 @@ class SCCLIP(Tail):
         calm = aggregate(similar, self.beta).to(last.dtype) @ repair(last[:, 1:], anomalous, trace.grid)
 
         spread = aggregate(similarity(trace.hidden(post)[:, 1:]), self.beta).to(last.dtype)
-        first = spread @ self.attend(trace, calm, last, similar)
-        second = spread @ self.attend(trace, total[:, 1:], total, similar)
-        return trace.fold(trace.joint(first + second))
+        return spread, similar, ((calm, last), (total[:, 1:], total))
 
     def attend(self, trace: Trace, patches: Tensor, tokens: Tensor, similar: Tensor) -> Tensor:
         """W_o A v + b_o + ρ·class token of `tokens`, q, k, v from the patches alone: (N, P, C)."""
-        block = trace.blocks[-1]
-        t = QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
-        out = block.ls_1(t.output(self.weights(t, similar) @ t.v))
+        t = self.projections(trace, patches)
+        out = trace.blocks[-1].ls_1(t.output(self.weights(t, similar) @ t.v))
         return out + self.class_weight * tokens[:, :1]
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """N_β(T) A without the class token, the mean of both passes, which mix values of their own."""
+        spread, similar, passes = self.passes(trace)
+        mixed = (self.weights(self.projections(trace, patches), similar).weights() for patches, _ in passes)
+        return AttentionMaps(spread.float()[:, None] @ (sum(mixed) / len(passes)), trace.grid, prefix=0)
+
+    def projections(self, trace: Trace, patches: Tensor) -> QKV:
+        """What the last block makes of patches (N, P, C) alone."""
+        block = trace.blocks[-1]
+        return QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
 
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """½ softmax(3 (M - mean M)) without its negative entries + ½ softmax(k kᵀ/√d)"""

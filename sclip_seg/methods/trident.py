@@ -21,10 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
 from ..tail import Tail
 from ..trace import Trace
-from .proxyclip import proxy_weights, values_on
+from .proxyclip import proxy_maps, proxy_weights, values_on
 
 if TYPE_CHECKING:
     from ..guide import LastAttention
@@ -67,6 +68,10 @@ class Trident(Tail):
         means = torch.stack([mean_similarity(window[None]) for window in features])
         tokens = self.mix(trace, features, means).flatten(2).transpose(1, 2)
         return trace.joint(tokens).transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """P of each window by itself; the affinity, which mixes the picture's windows afterwards, has no part in it."""
+        return proxy_maps(self.guide(trace.pixels), self.beta, self.gamma)
 
     def mix(self, trace: Trace, features: Tensor, mean: Tensor) -> Tensor:
         """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W'); `mean` of S, one or N."""
