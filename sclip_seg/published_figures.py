@@ -10,11 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from .config import choices, near
+from .config import CONFIGS, choices, near
 from .errors import InputError
 
 FOLDER = Path(__file__).parent / "published"
-CONFIGS = Path(__file__).parents[1] / "configs"
 NEEDED = ("backbone", "dataset", "miou", "protocol", "source")
 KEYS = (*NEEDED, "variant")
 

@@ -1,10 +1,8 @@
 """tools/reproduce.py around a stand-in for tools/test.py: what is run, skipped, reported, gone on with and refused."""
 
-import fcntl
 import io
 import json
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from grids import ROOT, Stub, stop_when, tool, toy_world
 from sclip_seg.config import choices, load_config
 from sclip_seg.grid import compare
 from sclip_seg.grid.cell import Cell, Request, parse_options
-from sclip_seg.grid.run import GridRun, Outcome
+from sclip_seg.grid.run import Outcome
 from sclip_seg.grid.screen import Screen, clock
 from sclip_seg.published_figures import Figure, load
 
@@ -122,31 +120,6 @@ def test_stopped_run_of_other_options_is_not_gone_on_with(stub):
     (GRID / "sclip/toy/toy/progress").mkdir()
     assert stub("--methods", "sclip", *TOY, "--cfg-options", "model.precision=bf16") == 0
     assert "--resume" not in stub.calls()[1]
-
-
-def test_a_cell_that_another_process_works_on_is_left_alone(stub, capsys):
-    folder = GRID / "sclip/toy/toy"
-    folder.mkdir(parents=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert stub("--methods", "sclip", "clip", *TOY) == 1
-    assert f"another process is at work in {folder}" in capsys.readouterr().out
-    assert stub("--methods", "sclip", "clip", *TOY) == 0
-    assert len(stub.calls()) == 2
-
-
-def test_the_lock_outlives_a_grid_that_is_killed(stub):
-    stub.behave(sclip={"wait": 60})
-    (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
-    grid = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
-    assert grid._begin(request, 0)
-    grid.running[0].lock.close()  # what the system does for a process that is killed
-    again = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO())).run([request])
-    assert [outcome.state for outcome in again] == ["failed"]
-    assert "another process is at work" in again[0].reason
-    grid._end()
-    stub.behave()
-    assert stub("--methods", "sclip", *TOY) == 0
 
 
 def test_each_job_has_a_gpu_of_its_own(stub, monkeypatch, capsys):

@@ -23,14 +23,13 @@ from pathlib import Path
 import torch
 from reproduce_tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 
-from sclip_seg.config import choices, near
+from sclip_seg.config import CONFIGS, choices, near
 from sclip_seg.errors import InputError
 from sclip_seg.grid import compare, gate
 from sclip_seg.grid.cell import Cell, Request, parse_options
 from sclip_seg.grid.run import GridRun
 from sclip_seg.grid.screen import Screen
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 PROGRAM = (sys.executable, str(Path(__file__).with_name("test.py")))
 STOPPED = 128 + signal.SIGINT
 

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-from sclip_seg.config import choices, load_config
+from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
 from sclip_seg.errors import InputError
 from sclip_seg.result import (
@@ -33,8 +33,6 @@ from sclip_seg.result import (
 )
 from sclip_seg.sharing import segmentor_of
 from sclip_seg.vocabulary import Vocabulary
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """Runs the cells of a grid, each in a process of its own, as many at a time as there are slots.
 
 A cell's folder is locked while it is worked on. The process inherits the lock, so that a cell whose grid was killed
-is not begun twice. A run that was stopped is gone on with, from the journal that tools/test.py keeps.
+is not begun twice: it waits at the end of the queue until it is finished or free. Two grids can therefore share a
+folder, and their work. A run that was stopped is gone on with, from the journal that tools/test.py keeps.
 """
 
 import fcntl
@@ -26,7 +27,12 @@ from .cell import Request, count_pictures
 from .screen import Screen, clock
 
 POLL, GRACE = 0.1, 10.0  # seconds: between two looks at the processes, and for one to end when it is asked to
+AGAIN = 2.0  # seconds between two looks at the cells that other processes work on
 LAST_LINES = 5
+
+
+class Busy(Exception):
+    """Another process works on the cell."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,21 @@ class GridRun:
         self.anew, self.same_code = anew, same_code
         self.waiting: deque[Request] = deque()
         self.running: list[Job] = []
+        self.elsewhere: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.counted: dict[str, int | InputError] = {}
+        self.told: set[str] = set()
 
     def run(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcomes, in the order of the requests; those of a stopped grid lack what was not finished."""
         self.waiting.extend(requests)
+        looked = time.monotonic()
         try:
-            while (self.waiting or self.running) and not self.stopped():
+            while (self.waiting or self.running or self.elsewhere) and not self.stopped():
+                if not self.waiting and time.monotonic() - looked > AGAIN:
+                    self.waiting.extend(self.elsewhere)
+                    self.elsewhere.clear()
+                    looked = time.monotonic()
                 free = [slot for slot in range(len(self.slots)) if slot not in {job.slot for job in self.running}]
                 while self.waiting and free and not self.stopped():
                     if self._begin(self.waiting.popleft(), free[0]):
@@ -109,7 +122,7 @@ class GridRun:
                 for job in [job for job in self.running if job.process.poll() is not None]:
                     self._finish(job)
                 self.screen.show(self.table())
-                if self.running:
+                if self.running or self.elsewhere:
                     time.sleep(POLL)
         finally:
             self.screen.show([])
@@ -131,8 +144,9 @@ class GridRun:
         """`done 3, skipped 0, failed 1, running 2, left 4, about 12:30 to go`."""
         states = [outcome.state for outcome in self.outcomes]
         parts = [f"{state} {states.count(state)}" for state in ("done", "skipped", "failed")]
-        if self.running or self.waiting:
+        if self.running or self.waiting or self.elsewhere:
             parts += [f"running {len(self.running)}", f"left {len(self.waiting)}"]
+            parts += [f"elsewhere {len(self.elsewhere)}"] if self.elsewhere else []
             left = self.remaining()
             parts += [f"about {clock(left)} to go"] if left is not None else []
         return ", ".join(parts)
@@ -172,6 +186,9 @@ class GridRun:
         except InputError as error:
             self._note(Outcome(request, "failed", reason=str(error)))
             return False
+        except Busy:
+            self._leave(request)
+            return False
         # Another grid may have finished the cell before the lock was had.
         if self._skip(request, config, total, record):
             lock.close()
@@ -200,6 +217,12 @@ class GridRun:
             return False
         self._note(Outcome(request, "skipped", result))
         return True
+
+    def _leave(self, request: Request) -> None:
+        self.elsewhere.append(request)
+        if request.cell.key not in self.told:
+            self.told.add(request.cell.key)
+            self.screen.say(f"waits: {request.cell.key}: another process is at work in {request.folder}")
 
     def _finish(self, job: Job) -> None:
         self.running.remove(job)
@@ -247,7 +270,7 @@ def _lock(folder: Path) -> TextIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise InputError(f"another process is at work in {folder}; wait for it, or end it, and start again") from error
+        raise Busy from error
     return lock
 
 

@@ -77,5 +77,5 @@ def load_dataset(folder: Path, name: str, data: Path) -> dict:
 
 
 def dataset_names(folder: Path) -> list[str]:
-    """The dataset configs of a folder."""
-    return sorted(path.stem for path in folder.glob("*.py"))
+    """The dataset configs of a folder; a name that begins with _ is no dataset's."""
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from sclip_seg.config import load_config
+from sclip_seg.config import CONFIGS, load_config
 from sclip_seg.errors import InputError
 
 from .gather import Result
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 # What a method's own config may change from one benchmark to the next is not among these.
 SHARED = ("method", "backbone", "act", "positions", "templates", "guides", "precision", "version")
 # Only speed, memory and places.

@@ -1,0 +1,76 @@
+"""Cells that another process works on: waited for, taken as they are, and never measured twice."""
+
+import fcntl
+import io
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from grids import Stub, stop_when, tool, toy_world
+
+from sclip_seg.grid.run import GridRun
+from sclip_seg.grid.screen import Screen
+
+TOY = ("--datasets", "toy", "--backbones", "toy")
+GRID = Path("work_dirs/reproduce")
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    toy_world.make(Path("data/toy"), count=2, seed=0)
+    return Stub(tmp_path)
+
+
+def test_a_cell_that_another_process_works_on_is_left_alone(stub, capsys):
+    folder = GRID / "sclip/toy/toy"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        free = threading.Timer(3.0, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
+        free.start()
+        assert stub("--methods", "sclip", "clip", *TOY) == 0
+        free.join()
+    printed = capsys.readouterr().out
+    assert printed.count(f"waits: sclip/toy/toy: another process is at work in {folder}") == 1
+    assert [Path(call[1]).stem for call in stub.calls()] == ["clip", "sclip"], "what is free comes first"
+    assert "done 2, skipped 0, failed 0" in printed
+
+
+def test_two_grids_share_a_folder(stub, capsys):
+    """What the other one finishes meanwhile is taken as it is; a stop ends the waiting."""
+    (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
+    stub.behave(sclip={"wait": 1})
+    other = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
+    worker = threading.Thread(target=other.run, args=([request],))
+    worker.start()
+    while not (request.folder / "progress").is_dir():
+        time.sleep(0.02)
+    assert stub("--methods", "sclip", *TOY) == 0
+    worker.join()
+    assert "done 0, skipped 1, failed 0" in capsys.readouterr().out
+    assert len(stub.calls()) == 1
+
+    with (request.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        soon = time.monotonic() + 1
+        stop_when(lambda: time.monotonic() > soon)
+        assert stub("--methods", "sclip", *TOY, "--anew") == 130
+
+
+def test_the_lock_outlives_a_grid_that_is_killed(stub):
+    stub.behave(sclip={"wait": 60})
+    (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
+    grid = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
+    assert grid._begin(request, 0)
+    grid.running[0].lock.close()  # what the system does for a process that is killed
+    said = io.StringIO()
+    stopped = iter([False] * 10)
+    again = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(said), lambda: next(stopped, True))
+    assert again.run([request]) == []
+    assert "another process is at work" in said.getvalue()
+    grid._end()
+    stub.behave()
+    assert stub("--methods", "sclip", *TOY) == 0
