@@ -32,6 +32,10 @@ if "wait" in does:
 if "fail" in does:
     print(does["fail"])
     sys.exit(3)
+if "--out" in sys.argv:
+    labels = Path(sys.argv[sys.argv.index("--out") + 1])
+    labels.mkdir(exist_ok=True)
+    (labels / "000.png").touch()
 record = json.loads((folder / "cell.json").read_text())
 result = {"miou": does.get("miou", 50.0), "images": 2, "images_in_dataset": 2, "partial": False}
 (folder / "result.json").write_text(json.dumps({**result, "config_digest": record["config_digest"]}))

@@ -218,6 +218,7 @@ def test_tables():
         table = things(keep)
         assert sorted({*table.tolist()}) == [*range(81), *ignored]
         assert np.bincount(table[:182])[1:].tolist() == [1] * 80
+    assert things(False)[[0, 10, 11, 12, 89, 90, 91, 182, 255]].tolist() == [1, 11, 0, 12, 80, 0, 0, 0, 0]
     # Raw label v of COCO-Stuff's things is class v of the 171; the order of the things is the same in both.
     stuff = converter_table("coco_stuff164k")
     both = [(stuff[v] + 1, things(False)[v]) for v in range(91) if stuff[v] != UNKNOWN and stuff[v] < 80]

@@ -52,6 +52,16 @@ def test_other_options_are_measured_again(stub):
     assert len(stub.calls()) == 2
 
 
+def test_label_maps_are_kept_on_request(stub):
+    """A cell without them is measured again, one with them is finished; a run that asks for none is too."""
+    assert stub("--methods", "sclip", *TOY) == 0
+    assert stub("--methods", "sclip", *TOY, "--labels") == 0
+    assert [str(GRID / "sclip/toy/toy/labels") in call for call in stub.calls()] == [False, True]
+    assert stub("--methods", "sclip", *TOY, "--labels") == 0
+    assert stub("--methods", "sclip", *TOY) == 0
+    assert len(stub.calls()) == 2
+
+
 def test_more_pictures_are_measured_again(stub):
     """A result of as many pictures as were there when it was measured is none of those that are there now."""
     assert stub("--methods", "sclip", *TOY) == 0

@@ -44,6 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every cell")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/reproduce"), metavar="DIR")
     parser.add_argument("--jobs", type=int, metavar="N", help="cells at a time, each on a GPU of its own; default: all")
+    parser.add_argument("--labels", action="store_true", help="keep predicted label maps, for report.py --labels")
     parser.add_argument("--anew", action="store_true", help="measure finished cells again")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare with stored expectations")
     parser.add_argument("--store", type=Path, metavar="FILE", help="store what is measured as expectations")
@@ -120,7 +121,7 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
             if name not in have[axis]:
                 raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
     once = {cell.key: cell for cell in cells}
-    return [Request(cell, options.work_dir, CONFIGS, limit, common) for cell in once.values()]
+    return [Request(cell, options.work_dir, CONFIGS, limit, common, options.labels) for cell in once.values()]
 
 
 def selected(options: argparse.Namespace, methods: tuple[str, ...]) -> Iterator[Cell]:

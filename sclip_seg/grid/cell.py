@@ -42,13 +42,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Request:
-    """A cell to be measured: by which configs, into which folder, with the options of the whole grid."""
+    """A cell to be measured: by which configs, into which folder, with the options of the whole grid.
+
+    `labels`: the predicted label maps are kept, in the folder `labels` beside the result.
+    """
 
     cell: Cell
     root: Path
     configs: Path
     limit: int | None = None
     options: tuple[str, ...] = ()
+    labels: bool = False
 
     @property
     def folder(self) -> Path:
@@ -66,6 +70,7 @@ class Request:
         named = [str(self.config), "--dataset", cell.dataset, "--backbone", cell.backbone]
         named += ["--work-dir", str(self.folder)]
         named += ["--limit", str(self.limit)] if self.limit else []
+        named += ["--out", str(self.folder / "labels")] if self.labels else []
         named += ["--resume"] if resume else []
         options = [*cell.options, *self.options]
         return [*named, "--cfg-options", *options] if options else named
@@ -80,7 +85,7 @@ class Request:
         cell = self.cell
         return {
             **dict(method=cell.method, variant=cell.variant, backbone=cell.backbone, dataset=cell.dataset),
-            **dict(limit=self.limit, cfg_options=[*cell.options, *self.options]),
+            **dict(limit=self.limit, labels=self.labels, cfg_options=[*cell.options, *self.options]),
             "config_digest": config_digest(config),
             "code": code_digest(str(self.configs.parent / "tools" / "test.py")),
         }
@@ -97,7 +102,7 @@ class Request:
     def finished(self, config: Config, total: int | None) -> dict | None:
         """The result of this very config on this number of pictures; `total` None: data that is not there any more."""
         result = self.result()
-        if not result:
+        if not result or (self.labels and not any((self.folder / "labels").rglob("*.png"))):
             return None
         total = result["images_in_dataset"] if total is None else total
         wanted = min(self.limit or total, total)
