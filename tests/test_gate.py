@@ -19,9 +19,9 @@ SCLIP = Path("work_dirs/reproduce/sclip/toy/toy")
 
 
 def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd):
-    """The real thing: three methods on 20 pictures, stopped in the second, then held against the stored scores."""
+    """The real thing: three methods on 40 pictures, stopped in the second, then held against the stored scores."""
     monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=20, seed=0)
+    toy_world.make(Path("data/toy"), count=40, seed=0)
     journal = SCLIP / "progress" / "rank0.jsonl"
     stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2)
     assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 130
@@ -31,7 +31,7 @@ def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd
     with (SCLIP / "lock").open() as lock:  # free, so that the child is gone
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     counted = journal.read_bytes().count(b'"index"')
-    assert 2 <= counted < 20
+    assert 2 <= counted < 40
 
     two = () if tool.torch.cuda.is_available() else ("--jobs", "2")
     assert tool.main([*QUICK, "--check", str(EXPECTED), *two]) == 0
@@ -56,11 +56,10 @@ def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd
 
 def test_stored_expectations_are_of_the_toy_grid():
     stored = gate.load(EXPECTED)
-    assert (stored.limit, stored.options) == (20, ())
+    assert (stored.limit, stored.options) == (40, ())
     assert {(cell.backbone, cell.dataset, cell.variant) for cell in stored.cells} == {("toy", "toy", None)}
     methods = {cell.method for cell in stored.cells}
-    assert methods <= {*choices(ROOT / "configs")["method"]}
-    assert methods >= {"clip", "maskclip", "sclip", "naclip", "clearclip", "resclip", "scclip"}
+    assert methods == {*choices(ROOT / "configs")["method"]}
     miou = {key: values[0] for key, values in stored.expected.items()}
     assert miou["sclip/toy/toy"] > 1.5 * miou["clip/toy/toy"]
     assert all(0 < tolerance <= 0.5 for _, tolerance in stored.expected.values())

@@ -9,22 +9,26 @@ from PIL import Image
 from test_tools import result_of, tool
 
 from sclip_seg.config import choices
+from sclip_seg.grid import gate
+from sclip_seg.grid.cell import Request
+from sclip_seg.grid.run import Outcome
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 ROOT = Path(__file__).parents[1]
 METHODS = choices(ROOT / "configs")["method"]
+PICTURES = 40
 QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A working folder with the drawn benchmark under data/toy, 40 pictures."""
+    """A working folder with the drawn benchmark under data/toy."""
     spec = importlib.util.spec_from_file_location("sclip_seg_toy_world", ROOT / "tools" / "toy_world.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("world")
-    assert module.make(folder / "data" / "toy", count=40, seed=0)
-    assert not module.make(folder / "data" / "toy", count=40, seed=0), "a complete tree is not drawn again"
+    assert module.make(folder / "data" / "toy", count=PICTURES, seed=0)
+    assert not module.make(folder / "data" / "toy", count=PICTURES, seed=0), "a complete tree is not drawn again"
     return folder
 
 
@@ -57,6 +61,15 @@ def test_sclip_is_half_again_as_good_as_clip(evaluate, dataset, measure):
 @pytest.mark.parametrize("method", sorted({*METHODS} - {"clip", "cliptrase"}))
 def test_every_method_gains_on_clip(evaluate, method):
     assert evaluate(method)["foreground_miou"] > evaluate("clip")["foreground_miou"]
+
+
+def test_no_method_drifts(evaluate):
+    """The regression gate on the quick grid: what each method scores here against what is stored of it."""
+    expected = gate.load(ROOT / "tests" / "expectations" / "toy.json")
+    assert expected.limit == PICTURES
+    assert {cell.method for cell in expected.cells} == {*METHODS}
+    found = [Outcome(Request(cell, Path(), Path()), "done", evaluate(cell.method)) for cell in expected.cells]
+    assert expected.drifts(found) == []
 
 
 def test_cliptrase_by_its_own_protocol(evaluate):
