@@ -61,8 +61,9 @@ def resclip(reference: "Reference") -> Iterator[Part]:
         backbone, expected = reference.backbone(tail), reference.load(f"visual_resclip_{name}")
         for size in ("square", "wide"):
             trace = backbone.trace(reference.recipe.tiny_input(size))
-            features = backbone.tail.read(trace, *backbone.tail.seen(trace))
-            (probability,) = backbone.tail.first_pass(trace, features, reference.queries())
+            t, own = trace.qkv(-1), backbone.tail
+            first = own.close(trace, t, own.residual_attention(t, own.cross(trace)))
+            (probability,) = own.probabilities(trace, trace.patches(first), reference.queries())
             labels = patch_labels(probability, threshold, backbone.patch, trace.grid)
             case = f"resclip {name} {size}"
             found = probability[:, ::16, ::16]

@@ -111,14 +111,14 @@ class ResCLIP(LastBlock):
             return first
         if text is None:
             raise InputError("ResCLIP's feedback (sfr) needs the queries; give the text, or set sfr=None")
-        probability = self.first_pass(trace, trace.patches(self.close(trace, t, first)), text)
+        probability = self.probabilities(trace, trace.patches(self.close(trace, t, first)), text)
         labels = (patch_labels(window, self.threshold, trace.patch, trace.grid) for window in probability)
         options = (trace.grid, self.sigma, self.sight, self.blur, self.scaling)
         same = torch.stack([feedback(window, *options) for window in labels])
         return self.residual_attention(t, cross, same)
 
-    def first_pass(self, trace: Trace, features: Tensor, text: TextBank) -> Iterable[Tensor]:
-        """Probabilities of the queries at the pixels of each window, (Q, H, W)."""
+    def probabilities(self, trace: Trace, features: Tensor, text: TextBank) -> Iterable[Tensor]:
+        """Of the queries at the pixels of each window, (Q, H, W), by the features (N, D, h, w) of the first pass."""
         for scores, picture in zip(cosines(features, text.features), trace.image, strict=True):
             maps = F.interpolate(scores[None], picture.shape[1:], mode="bilinear", align_corners=False)[0]
             maps = maps if self.pamr is None else self.pamr(maps, picture)
