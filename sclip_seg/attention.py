@@ -100,8 +100,14 @@ class AttentionMaps:
 
     def of_patch(self, row: int, column: int) -> Tensor:
         """How the patch at (row, column) of the grid looks at the patches of its window: (N, heads, h, w)."""
-        token = self.prefix + row * self.grid[1] + column
-        return self.weights[:, :, token, self.prefix :].unflatten(2, self.grid)
+        return self._row(row, column)[..., self.prefix :].unflatten(2, self.grid)
+
+    def of_others(self, row: int, column: int) -> Tensor:
+        """How the same patch looks at the tokens that are no patches: (N, heads, prefix)."""
+        return self._row(row, column)[..., : self.prefix]
+
+    def _row(self, row: int, column: int) -> Tensor:
+        return self.weights[:, :, self.prefix + row * self.grid[1] + column]
 
 
 def softmax(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Attention:

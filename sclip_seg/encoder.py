@@ -164,7 +164,10 @@ class DenseCLIP(nn.Module):
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed."""
         depth = len(self.clip.visual.transformer.resblocks)
-        trace = self.trace(image, (position(block, depth) - 1 - depth,))
+        index = position(block, depth)
+        if index < 0:
+            raise InputError(f"block {block} is asked for, and the tower has {depth}")
+        trace = self.trace(image, (index - 1 - depth,))
         return self.tail.attention_maps(trace, text, block)
 
 

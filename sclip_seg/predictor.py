@@ -19,6 +19,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
+from .attention import AttentionMaps
 from .config import CONFIGS, WORDS, load_config
 from .errors import InputError
 from .loading import read_picture
@@ -68,12 +69,16 @@ class Prediction:
 class AttentionRow:
     """What one point of a picture looks at, in one window.
 
-    `rows` (heads, h, w) fp32: the weights of the window's patches, row by row of its grid; `window` (top, left,
-    bottom, right) and `point` (y, x), in pixels of the picture; `cell` (row, column): the patch that the point is in.
+    `rows` (heads, h, w) fp32: the weights of the window's patches, row by row of its grid; `class_token` (heads,): that
+    of the class token, None where the method leaves it out. `window` (top, left, bottom, right), and `area`, the same
+    with the padding that the grid lies over as well, and `point` (y, x) are in pixels of the picture; `cell` (row,
+    column) is the patch that the point is in.
     """
 
     rows: np.ndarray
+    class_token: np.ndarray | None
     window: tuple[float, float, float, float]
+    area: tuple[float, float, float, float]
     point: tuple[int, int]
     cell: tuple[int, int]
 
@@ -177,15 +182,21 @@ class Predictor:
         image = self.model.fitted(self._inputs([picture])[0][0])
         scale = np.array([height, width]) / image.shape[1:]
         plan = self.model.windows_over(image.shape[1:], whole)
+        text = self.model.text if self.has_words else None
+        seen: dict[tuple[int, int, int, int], AttentionMaps] = {}
         rows = []
         for point in points:
             y, x = (np.array(point) + 0.5) / scale
             top, left, bottom, right = box = plan.around(y, x)
-            window = plan.pad(image[None, :, top:bottom, left:right])
-            maps = self.model.backbone.attention_maps(window, self.model.text, block)
+            if box not in seen:
+                window = plan.pad(image[None, :, top:bottom, left:right])
+                seen[box] = self.model.backbone.attention_maps(window, text, block)
+            maps = seen[box]
             cell = plan.cell(y - top, x - left, maps.grid)
-            seen = tuple((np.array(box) * np.tile(scale, 2)).tolist())
-            rows.append(AttentionRow(maps.of_patch(*cell)[0].cpu().numpy(), seen, tuple(point), cell))
+            window, area = (tuple((np.array(edges) * np.tile(scale, 2)).tolist()) for edges in (box, plan.area(box)))
+            patches, others = maps.of_patch(*cell)[0].cpu().numpy(), maps.of_others(*cell)[0].cpu().numpy()
+            class_token = others.sum(-1) if maps.prefix else None
+            rows.append(AttentionRow(patches, class_token, window, area, tuple(point), cell))
         return rows
 
 

@@ -114,6 +114,11 @@ class Windows:
         """The box of the window whose middle is nearest to a point, in pixels; the first of equals."""
         return min(self.boxes(), key=lambda box: (box[0] + box[2] - 2 * y) ** 2 + (box[1] + box[3] - 2 * x) ** 2)
 
+    def area(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """What the network sees of a window's box: the margins of padding are in it."""
+        top, left, bottom, right = box
+        return top - self.rows.before, left - self.columns.before, bottom + self.rows.after, right + self.columns.after
+
     def cell(self, y: float, x: float, grid: tuple[int, int]) -> tuple[int, int]:
         """Row and column, on a grid (h, w) that lies over a window and its padding, of a point in the window."""
         places = zip((self.rows, self.columns), (y, x), grid, strict=True)

@@ -39,7 +39,7 @@ LAYERS = {
     3: (
         *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config", "spliced"),
         *("published_figures", "grid.*", "prepare.*", "report.*"),
-        *("result", "drawing", "predictor", "mmcv_shim", "sharing"),
+        *("result", "drawing", "attention_drawing", "predictor", "mmcv_shim", "sharing"),
     ),
 }
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}

@@ -110,7 +110,7 @@ class ResCLIP(LastBlock):
         if self.sfr is None:
             return first
         if text is None:
-            raise InputError("ResCLIP's feedback (sfr) needs the queries; give the text, or set sfr=None")
+            raise InputError("ResCLIP feeds labels back (sfr), so what it looks at depends on the words: give some")
         probability = self.probabilities(trace, trace.patches(self.close(trace, t, first)), text)
         labels = (patch_labels(window, self.threshold, trace.patch, trace.grid) for window in probability)
         options = (trace.grid, self.sigma, self.sight, self.blur, self.scaling)
