@@ -1,12 +1,19 @@
 """Pictures of label maps."""
 
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
+from math import ceil, sqrt
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 GAP, LINE = 8, 18
 IGNORED = (128, 128, 128)
+TEXT, FAINT = (0, 0, 0), (110, 110, 110)
+SMALLEST = 12  # pixels of font size that stay legible
+NARROWEST = 260  # pixels: a legend below a smaller picture is wider than it
+FEW, MANY = 8, 24  # entries: up to the one, long names have room; beyond the other, all are written smaller
 
 
 def colourise(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -16,10 +23,117 @@ def colourise(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarra
 
 
 def overlay(
-    picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.6
+    picture: np.ndarray,
+    labels: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    opacity: float = 0.6,
+    background: int | None = None,
 ) -> np.ndarray:
-    """The picture (H, W, 3) uint8 RGB under its coloured labels."""
-    return (opacity * colourise(labels, palette) + (1 - opacity) * picture).round().astype(np.uint8)
+    """The picture (H, W, 3) uint8 RGB under its coloured labels; pixels of the class `background` stay unpainted."""
+    painted = np.float32(opacity) * colourise(labels, palette)
+    painted += np.float32(1 - opacity) * picture
+    painted = painted.round(out=painted).astype(np.uint8)
+    return painted if background is None else np.where((labels == background)[..., None], picture, painted)
+
+
+def figure(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    background: int | None = None,
+) -> Image.Image:
+    """The picture under its labels, at its size, over a legend of the classes found, the largest first.
+
+    The legend says what share of the pixels each class has; its letters grow with the picture. The class `background`
+    is left unpainted, and its place in the legend empty.
+    """
+    height, width = labels.shape
+    count = np.bincount(labels.ravel(), minlength=len(classes))
+    found = [c for c in np.argsort(-count, kind="stable") if count[c]]
+    entries = [
+        (classes[c], percent(count[c] / labels.size), None if c == background else tuple(palette[c])) for c in found
+    ]
+    below = legend(entries, max(width, NARROWEST), letters(height, width))
+    canvas = Image.new("RGB", (below.width, height + below.height), "white")
+    canvas.paste(Image.fromarray(overlay(picture, labels, palette, background=background)))
+    canvas.paste(below, (0, height))
+    return canvas
+
+
+def letters(height: int, width: int) -> int:
+    """Font size in pixels for a picture of this size: some 7 points where 500 x 375 pixels are 8 cm wide in print."""
+    return max(SMALLEST, round(sqrt(height * width) / 28))
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] for the eye: `41 %`, `0.3 %`, `<0.1 %`."""
+    rounded = round(100 * share, 1)
+    if not rounded:
+        return "<0.1 %"
+    return f"{rounded:.1f} %" if rounded < 1 else f"{100 * share:.0f} %"
+
+
+def legend(entries: Sequence[tuple[str, str, tuple[int, int, int] | None]], width: int, size: int) -> Image.Image:
+    """Names, what stands greyed behind them, and their colours (None: an empty field), in columns on white.
+
+    Reads down each column. `width` in pixels is kept whatever the entries are: names that are too long are cut.
+    `size` is the font's in pixels; many entries are written smaller, if that stays legible.
+    """
+    if len(entries) > MANY:
+        size = max(SMALLEST, round(0.8 * size))
+    font, gap, line = font_of(size), size // 2, round(1.45 * size)
+    swatch = size + gap
+    room = min(width - 2 * gap - swatch, (18 if len(entries) <= FEW else 11) * size)
+    texts = []
+    for name, note, _ in entries:
+        note = f"  {note}" if note else ""
+        texts.append((cut(name, font, room - font.getlength(note)), note))
+    lengths = [swatch + ceil(font.getlength(name) + font.getlength(note)) + 2 * gap for name, note in texts]
+    rows, lefts = columns_of(lengths, width - gap)
+    canvas = Image.new("RGB", (width, rows * line + 2 * gap if rows else 0), "white")
+    draw = ImageDraw.Draw(canvas)
+    for index, ((name, note), (_, _, colour)) in enumerate(zip(texts, entries, strict=True)):
+        left, top = gap + lefts[index // rows], gap + index % rows * line
+        start, side = top + (line - size) // 2, size - 1
+        draw.rectangle((left, start, left + side, start + side), colour, FAINT, max(1, size // 16))
+        draw.text((left + swatch, top + line // 2), name, TEXT, font, anchor="lm")
+        draw.text((left + swatch + font.getlength(name), top + line // 2), note, FAINT, font, anchor="lm")
+    return canvas
+
+
+def columns_of(lengths: Sequence[int], width: int) -> tuple[int, list[int]]:
+    """The fewest rows in which entries of these lengths, set column by column, stay within a width in pixels.
+
+    Returns the number of rows, and where each column starts. Columns are as wide as their longest entry.
+    """
+    for rows in range(1, len(lengths) + 1):
+        widths = [max(lengths[top : top + rows]) for top in range(0, len(lengths), rows)]
+        if sum(widths) <= width or rows == len(lengths):
+            return rows, [sum(widths[:index]) for index in range(len(widths))]
+    return 0, []
+
+
+def cut(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """The text, with what the font cannot write replaced, and its end by dots where it is longer than `room` pixels."""
+    text = written(text)
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(text + "...") > room:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def written(text: str) -> str:
+    """In the letters of pillow's own font: without accents, and `?` for what is left."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in " ".join(plain.split()))
+
+
+@cache
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, at a size in pixels."""
+    return ImageFont.load_default(size)
 
 
 def side_by_side(
@@ -38,18 +152,13 @@ def side_by_side(
     height, width = picture.shape[:2]
     cell = max(width, 96)
     present = [c for c in np.union1d(np.unique(prediction), np.unique(label)) if c < len(classes)]
-    font = ImageFont.load_default()
-    total = 3 * cell + 4 * GAP
-    columns = max(1, total // 130)
-    rows = -(-len(present) // columns)
-    canvas = Image.new("RGB", (total, LINE + height + 2 * GAP + rows * LINE), "white")
+    entries = [(classes[c], "", tuple(palette[c])) for c in present]
+    below = legend(entries, 3 * cell + 4 * GAP, letters(height, width))
+    canvas = Image.new("RGB", (below.width, LINE + height + below.height), "white")
     draw = ImageDraw.Draw(canvas)
     for index, (title, panel) in enumerate(panels.items()):
         left = GAP + index * (cell + GAP)
-        draw.text((left, 2), title, "black", font)
+        draw.text((left, LINE // 2), title, TEXT, font_of(SMALLEST), anchor="lm")
         canvas.paste(Image.fromarray(panel), (left, LINE))
-    for index, c in enumerate(present):
-        left, top = GAP + index % columns * 130, LINE + height + GAP + index // columns * LINE
-        draw.rectangle((left, top, left + 12, top + 12), tuple(palette[c]), "black")
-        draw.text((left + 18, top), classes[c][:18], "black", font)
+    canvas.paste(below, (0, LINE + height))
     return canvas

@@ -14,7 +14,7 @@ from .errors import InputError
 IGNORE = 255
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=["LoadPicture", "LoadImageFromFile"])  # mmseg has none of its own; mmcv's stays
 class LoadPicture(LoadImageFromFile):
     """A picture as (H, W, 3) uint8 BGR through cv2: grey, RGBA and 16-bit ones too, turned as EXIF says."""
 
@@ -31,10 +31,12 @@ class LoadLabels(BaseTransform):
     """A label map as (H, W) uint8 through pillow, which does not turn it as EXIF says.
 
     The dataset says by `reduce_zero_label` whether 0 is ignored and c stands for class c - 1. mmseg's own step casts
-    to 8 bits unseen, so that a label 300 becomes 44; here it is an error.
+    to 8 bits unseen, so that a label 300 becomes 44; here it is an error. Pictures of mmseg's inferencer have none.
     """
 
     def transform(self, results: dict) -> dict:
+        if "seg_map_path" not in results:
+            return results
         path = results["seg_map_path"]
         labels = self.read(path)
         if results.get("label_map"):

@@ -8,7 +8,6 @@ found.labels, found.scores, found.classes
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from .segmentor import OpenVocabSegmentor
 
 Picture = str | Path | Image.Image | np.ndarray
 Words = str | Sequence[str | Sequence[str]]
+BACKGROUND = "background"
 BATCH = 4  # pictures that are held at a time; neighbours of one size share the trunk's batches
 
 
@@ -94,7 +94,7 @@ class Predictor:
     def __call__(
         self, pictures: Picture | Sequence[Picture], words: Words | None = None, background: Words | None = None
     ) -> Prediction | list[Prediction]:
-        """The prediction for a picture, or a list of them for a list.
+        """The prediction for a picture, or a list of them for a list; `stream` holds only a few of many pictures.
 
         Args:
             pictures: paths, PIL pictures, or arrays (H, W, 3) uint8 RGB; of any sizes.
@@ -118,27 +118,40 @@ class Predictor:
                 `["cat", "dog; puppy"]`, `"cat, dog; puppy"`.
             background: words of one class more, "background", which becomes class 0.
         Raises:
-            InputError: empty words.
+            InputError: empty words, or two classes of one name; the words before stay then.
         """
         classes = split_words(words)
         if background is not None:
             classes.insert(0, [word for entry in split_words(background) for word in entry])
+        names = [queries[0] for queries in classes]
+        if background is not None:
+            names[0] = BACKGROUND
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"two classes are called {twice[0]!r}: the first word of a class is its name")
         self.model.set_vocabulary(classes, background=None if background is None else 0)
         self.classes, self.has_words = self._named(), True
 
     def _named(self) -> tuple[str, ...]:
         names, background = list(self.model.vocabulary.names), self.model.labelling.background
         if background is not None:
-            names[background] = "background"
+            names[background] = BACKGROUND
         return tuple(names)
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Prediction]:
         """Predictions one after the other; a few pictures at a time are read and held."""
         if not self.has_words:
             raise InputError("no words: say what to look for, e.g. seg(picture, ['cat', 'dog'])")
-        pictures = iter(pictures)
-        while part := [read_picture(picture) for picture in islice(pictures, BATCH)]:
-            yield from self._predict(part)
+        part = []
+        for picture in pictures:
+            try:
+                part.append(read_picture(picture))
+            except InputError:
+                yield from self._predict(part)  # those before the one that cannot be read
+                raise
+            if len(part) == BATCH:
+                yield from self._predict(part)
+                part = []
+        yield from self._predict(part)
 
     @torch.no_grad()
     def _predict(self, pictures: list[np.ndarray]) -> Iterator[Prediction]:
@@ -225,13 +238,23 @@ def load(
         method: a name, or the path of a config of one's own (ends in .py).
         dataset: a benchmark, whose words, thresholds and sizes are taken; None: the caller's words, and the method's
             own protocol without anything of a benchmark.
-        device: 'cpu', or one that torch knows; None is the fastest at hand.
+        device: a name that torch knows, e.g. 'cpu'; None is the fastest at hand.
         options: settings on top, as `--cfg-options` of tools/test.py: `{"model.precision": "bf16"}`.
     Raises:
-        InputError: a name that does not exist, weights that cannot be had, settings that contradict each other.
+        InputError: a name that does not exist, weights or a device that cannot be had, settings that do not fit.
     """
     path = Path(method) if method.endswith(".py") else CONFIGS / f"{method}.py"
     settings = {"model.text_cache": None, **(options or {})}
     config = load_config(path, dataset or WORDS, backbone, settings)
-    model = MODELS.build(config.model)
-    return Predictor(model.to(device or get_device()), has_words=dataset is not None)
+    try:
+        model = MODELS.build(config.model)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
+        raise InputError(f"the config does not build: {error}") from error
+    device = device or get_device()
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+    return Predictor(model, has_words=dataset is not None)

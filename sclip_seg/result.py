@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import platform
 import re
 import subprocess
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,7 +75,7 @@ def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
 
 def own_steps(config: Config) -> list[dict]:
     """The pipeline's steps that change what is counted: all but loading and packing."""
-    usual = ("LoadPicture", "LoadLabels", "PackSegInputs")
+    usual = ("LoadImageFromFile", "LoadPicture", "LoadLabels", "PackSegInputs")
     return [step for step in config.test_dataloader.dataset.pipeline if step["type"] not in usual]
 
 
@@ -141,13 +139,3 @@ def _cpu_info() -> str:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The whole file or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)

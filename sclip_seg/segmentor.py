@@ -114,7 +114,16 @@ class OpenVocabSegmentor(BaseSegmentor):
             raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
         self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
         self.text: TextBank | None = None
-        self.dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
+        self._dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
+
+    @property
+    def dataset_meta(self) -> dict:
+        """Names and colours of the classes, where mmseg looks for them."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, other: dict) -> None:
+        """Keeps those of the vocabulary: mmseg's inferencer, given no checkpoint, sets Cityscapes'."""
 
     def _check_sizes(self) -> None:
         unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding", "unit"})

@@ -38,8 +38,8 @@ LAYERS = {
     2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
     3: (
         *("segmentor", "datasets", "data_check", "metric", "loading", "hooks", "preprocessor", "config", "spliced"),
-        *("published_figures", "grid.*", "prepare.*", "report.*"),
-        *("result", "drawing", "attention_drawing", "predictor", "mmcv_shim", "sharing"),
+        *("published_figures", "app.*", "grid.*", "prepare.*", "report.*"),
+        *("result", "drawing", "attention_drawing", "predictor", "files", "mmcv_shim", "sharing"),
     ),
 }
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}

@@ -9,7 +9,6 @@ several windows: shown is the one whose middle it is nearest to, framed.
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from PIL import Image
 import sclip_seg
 from sclip_seg.attention_drawing import at_panel_size, grid, heat, score_map, weights_of
 from sclip_seg.errors import InputError
+from sclip_seg.files import as_png, write_atomically
 from sclip_seg.loading import read_picture
 from sclip_seg.predictor import AttentionRow, Prediction
 
@@ -125,15 +125,15 @@ def draw(options: argparse.Namespace) -> None:
     for index, (y, x) in enumerate(options.points):
         lines += [line for one in found for line in told(one, index, options)]
         if options.heads != ():
-            files[f"{stem}_x{x}_y{y}_heads.png"] = png(figure_of_heads(picture, found, index, options))
+            files[f"{stem}_x{x}_y{y}_heads.png"] = as_png(figure_of_heads(picture, found, index, options))
     if options.points and options.heads == ():
-        files[f"{stem}_attention.png"] = png(figure_of_means(picture, found, options))
+        files[f"{stem}_attention.png"] = as_png(figure_of_means(picture, found, options))
     if options.scores:
-        files[f"{stem}_scores.png"] = png(figure_of_scores(picture, found, options))
+        files[f"{stem}_scores.png"] = as_png(figure_of_scores(picture, found, options))
     if options.npz:
         files[f"{stem}_attention.npz"] = raw(found)
     for name, content in files.items():
-        write(options.out_dir / name, content)
+        write_atomically(options.out_dir / name, content)
     print("\n".join([*lines, f"written to {options.out_dir}: {', '.join(files)}"]))
 
 
@@ -250,12 +250,6 @@ def figure_of_scores(picture: np.ndarray, found: list[Found], options: argparse.
     )
 
 
-def png(figure: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    figure.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
 def raw(found: list[Found]) -> bytes:
     """An archive of `METHOD_xX_yY` (heads, h, w), and beside it `..._window`, `..._area`, `..._cell` of its row."""
     arrays = {}
@@ -266,14 +260,6 @@ def raw(found: list[Found]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    """The whole file or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)
 
 
 if __name__ == "__main__":

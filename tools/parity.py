@@ -1,7 +1,10 @@
-"""Hold our methods against what the official codes compute on tiny weights: `python tools/parity.py DIR`.
+"""Hold our methods against what the official codes compute on tiny weights.
 
-DIR holds `recipe.py` (weights and inputs) and the reference outputs `visual_*.npz`, `e2e_*_voc21.npz`,
-`openai_pooled_text.npz`. One line per case with the largest difference; exit status 1 beyond a tolerance.
+    python tools/parity.py DIR
+
+DIR holds `recipe.py` (weights and inputs) and the reference outputs
+`visual_*.npz`, `e2e_*_voc21.npz`, `openai_pooled_text.npz`. One line per case
+with the largest difference; exit status 1 beyond a tolerance.
 """
 
 import argparse

@@ -1,12 +1,15 @@
 """Benchmarks under data/: `list`, `download NAME`, `convert NAME`, `verify NAME`.
 
     prepare_data.py download ade20k
-    prepare_data.py convert coco_object              # as released: every pixel that is no thing is background
-    prepare_data.py convert coco_object --corrected  # unlabelled pixels stay ignored, in annotations_ignore/
-    prepare_data.py convert voc21 --first 20         # a tree of 20 pictures under data/first_20/, for a trial
+    prepare_data.py convert coco_object
+    prepare_data.py convert coco_object --corrected
+    prepare_data.py convert voc21 --first 20
     prepare_data.py verify voc21
 
-Each can be stopped and run again; what is there is kept.
+COCO-Object is converted as released: whatever is no thing is background.
+`--corrected` keeps unlabelled pixels ignored, in a folder of its own.
+`--first 20` makes a tree of 20 pictures for a trial, data/first_20/. Each
+command can be stopped and run again; what is there is kept.
 """
 
 import argparse

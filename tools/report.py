@@ -1,7 +1,9 @@
-"""Measured scores beside published ones: `python tools/report.py work_dirs --out work_dirs/report`.
+"""Measured scores beside published ones.
 
-Reads every result.json below the folders and writes report.md, report.html (one page that needs nothing else),
-report.tex, cells.csv and classes.csv.
+    python tools/report.py work_dirs --out work_dirs/report
+
+Reads every result.json below the folders and writes report.md, report.html (one
+page that needs nothing else), report.tex, cells.csv and classes.csv.
 """
 
 import argparse
@@ -10,13 +12,13 @@ import sys
 from pathlib import Path
 
 from sclip_seg.errors import InputError
+from sclip_seg.files import write_atomically
 from sclip_seg.published_figures import load
 from sclip_seg.report.gather import gather
 from sclip_seg.report.grid import build
 from sclip_seg.report.page import page
 from sclip_seg.report.pictures import galleries, kept_labels
 from sclip_seg.report.tables import cells_csv, classes_csv, latex, markdown, summary
-from sclip_seg.result import write_atomically
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -1,13 +1,14 @@
-"""Measure a grid of methods, datasets and backbones: `python tools/reproduce.py --table sclip-main`.
+"""Measure a grid of methods, datasets and backbones.
 
-Each cell is one run of tools/test.py in a process of its own. Finished cells are skipped, failed ones reported, and a
-grid that was stopped goes on where it stopped when the same command is given again. At the end: measured beside
-published.
+    reproduce.py --table sclip-main
+    reproduce.py --methods sclip naclip --datasets voc21 voc20
+    reproduce.py --table clearclip-ablation --datasets toy --backbones toy
+    reproduce.py --check tests/expectations/toy.json
 
-    --table sclip-main                               SCLIP's main table; sclip-ablation, clearclip-ablation, all
-    --methods sclip naclip --datasets voc21 voc20    a grid of one's own
-    --table clearclip-ablation --datasets toy --backbones toy --limit 20
-    --check tests/expectations/toy.json              measures the file's cells and fails where one has drifted
+Each cell is one run of tools/test.py in a process of its own. Finished cells
+are skipped, failed ones reported, and a grid that was stopped goes on where it
+stopped when the same command is given again. At the end: measured beside
+published. `--check` measures a file's cells and fails where one has drifted.
 """
 
 import argparse
@@ -36,7 +37,10 @@ STOPPED = 128 + signal.SIGINT
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", nargs="+", choices=[*TABLES, "all"], default=[], help="grids known by name")
+    known = [*TABLES, "all"]
+    parser.add_argument(
+        "--table", nargs="+", choices=known, default=[], metavar="TABLE", help=f"known by name: {', '.join(known)}"
+    )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="files of configs (default: all)")
     parser.add_argument("--datasets", nargs="+", metavar="NAME", help="default: the table's, else the eight benchmarks")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help=f"default: {BACKBONE}")

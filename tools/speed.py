@@ -1,8 +1,10 @@
-"""What a picture costs beside the bare vision transformer: `python tools/speed.py [--quick]` (`make speed`).
+"""What a picture costs beside the bare vision transformer (`make speed`).
 
-Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the same windows in one batch), ours (from
-the decoded picture to its labels) and the published chain written plainly (tests/plain_chain.py, a window at a time).
-Weights are random: speed does not depend on them. Prints a table and writes `work_dirs/speed/speed.json`.
+Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
+same windows in one batch), ours (from the decoded picture to its labels) and
+the published chain written plainly (tests/plain_chain.py, a window at a time).
+Weights are random: speed does not depend on them. Prints a table and writes
+work_dirs/speed/speed.json.
 """
 
 import argparse
@@ -31,8 +33,9 @@ from torch import Tensor, nn
 
 from sclip_seg.config import choices, load_config
 from sclip_seg.encoder import DTYPES, DenseCLIP
+from sclip_seg.files import write_atomically
 from sclip_seg.positions import resample
-from sclip_seg.result import device_name, write_atomically
+from sclip_seg.result import device_name
 from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import TextBank, text_bank
 from sclip_seg.vocabulary import Vocabulary
@@ -234,7 +237,9 @@ def table(rows: list[dict]) -> PrettyTable:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} in the first precision only")
-    parser.add_argument("--cases", nargs="+", choices=CASES, help="default: all")
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; default: all"
+    )
     parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
     methods = choices(ROOT / "configs")["method"]
     parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")

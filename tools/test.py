@@ -1,4 +1,12 @@
-"""Evaluate a method on a dataset: `python tools/test.py configs/sclip.py --dataset voc21`."""
+"""Evaluate a method on a dataset.
+
+    python tools/test.py configs/sclip.py --dataset voc21
+    python tools/test.py --list
+
+Prints the per-class table, the mIoU and its signature, and writes result.json
+beside the resolved config into the work folder. A run that was stopped is gone
+on with by --resume, with the same score.
+"""
 
 import argparse
 import json
@@ -21,6 +29,7 @@ from mmseg.registry import DATASETS
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
 from sclip_seg.errors import InputError
+from sclip_seg.files import write_atomically
 from sclip_seg.result import (
     commit,
     config_digest,
@@ -29,7 +38,6 @@ from sclip_seg.result import (
     signature,
     template_name,
     versions,
-    write_atomically,
 )
 from sclip_seg.sharing import segmentor_of
 from sclip_seg.vocabulary import Vocabulary

@@ -1,5 +1,10 @@
-"""The main job on the toy world, offline: draws it, evaluates every method, prints one table (`make demo`)."""
+"""The main job on the toy world, offline (`make demo`).
 
+Draws it under data/toy, evaluates every method, prints one table, and draws
+predictions side by side into work_dirs/demo.
+"""
+
+import argparse
 import io
 import json
 import sys
@@ -15,7 +20,7 @@ from toy_world import make
 from sclip_seg.datasets import make_palette
 from sclip_seg.drawing import LINE, overlay
 from sclip_seg.errors import InputError
-from sclip_seg.result import write_atomically
+from sclip_seg.files import write_atomically
 from sclip_seg.vocabulary import Vocabulary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -28,7 +33,11 @@ DATA, OUT = Path("data/toy"), Path("work_dirs/demo")
 COUNT, SEED, SHOWN = 100, 0, 4
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line about what the user can mend."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(
+        arguments
+    )
     try:
         make(DATA, COUNT, SEED)
         rows = [row(method, dataset) for dataset in DATASETS for method in METHODS]

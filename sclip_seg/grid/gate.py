@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from ..errors import InputError
-from ..result import write_atomically
+from ..files import write_atomically
 from .cell import Cell
 from .run import Outcome
 

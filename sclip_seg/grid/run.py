@@ -22,7 +22,7 @@ from typing import TextIO
 from mmengine.config import Config
 
 from ..errors import InputError
-from ..result import write_atomically
+from ..files import write_atomically
 from .cell import Request, count_pictures
 from .screen import Screen, clock
 

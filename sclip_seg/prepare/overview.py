@@ -1,12 +1,12 @@
 """A contact sheet: pictures of a dataset under their labels, for the eye."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sclip_seg.drawing import GAP, LINE, overlay
+from sclip_seg.files import as_png, write_atomically
 from sclip_seg.loading import IGNORE, LoadLabels
 from sclip_seg.prepare.verify import Findings
 
@@ -16,11 +16,7 @@ ENTRY = 150  # pixels of a class in the legend
 
 def write_overview(findings: Findings, path: Path) -> None:
     """Writes the sheet of up to `SHOWN` pictures, spread over the dataset, as PNG, whole or not at all."""
-    sheet = draw_overview(findings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    sheet.save(draft, format="PNG")
-    os.replace(draft, path)
+    write_atomically(path, as_png(draw_overview(findings)))
 
 
 def draw_overview(findings: Findings) -> Image.Image:

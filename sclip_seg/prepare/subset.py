@@ -8,8 +8,8 @@ from pathlib import Path
 from sclip_seg.data_check import Layout
 from sclip_seg.datasets import find_pictures
 from sclip_seg.errors import InputError
+from sclip_seg.files import write_atomically
 from sclip_seg.prepare.convert import Job, run
-from sclip_seg.result import write_atomically
 
 
 def cut_subset(dataset: dict, target: Path, first: int, force: bool = False) -> int:

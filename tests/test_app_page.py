@@ -1,0 +1,217 @@
+"""tools/app.py in a browser: what a visitor does, sees, and is told."""
+
+import io
+import re
+from urllib.parse import urlparse
+
+import numpy as np
+import pytest
+from app_browser import PATIENCE, browsing, serving, wait_for
+from PIL import Image
+
+from sclip_seg.toy.world import draw
+
+SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
+DRAWN = "#overlay-0 img"
+UNNAMED = """() => [...document.querySelectorAll("input, textarea, button")]
+  .filter(field => field.checkVisibility())
+  .filter(field => !(field.labels?.length || field.ariaLabel || field.title || field.innerText.trim()
+    || field.querySelector("img[alt]:not([alt=''])")))
+  .map(field => field.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Address and log of a page with the toy backbone."""
+    folder = tmp_path_factory.mktemp("app")
+    with serving(folder) as served:
+        yield served
+    assert not list(folder.glob("sclip_seg-*")), "uploads are left behind"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One visitor, whose later visits find the page's scripts in the cache."""
+    with browsing() as chromium:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(1000 * PATIENCE)
+        yield context
+
+
+@pytest.fixture
+def page(browser, server):
+    """A fresh visit; it may ask nobody but the server for anything, and no script in it may fail."""
+    address, log = server
+    page = browser.new_page()
+    asked, failed = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(address)
+    page.get_by_role("button", name="Run", exact=True).wait_for()
+    yield page
+    page.close()
+    hosts = {urlparse(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {"127.0.0.1"}
+    assert not failed
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "scene.png"
+    Image.fromarray(SCENE).save(path)
+    return path
+
+
+def upload(page, path):
+    page.locator("#picture input[type=file]").set_input_files(path)
+
+
+def run(page, words=None, background=None):
+    for label, text in (("Words", words), ("Background words", background)):
+        if text is not None:
+            field(page, label).fill(text)
+    page.get_by_role("button", name="Run", exact=True).click()
+
+
+def field(page, label):
+    """The text field whose label begins so; its hint belongs to the label."""
+    return page.get_by_role("textbox", name=re.compile(f"^{label}"))
+
+
+def look(page, image, x, y):
+    """A click on the shown picture, at a share of its width and height."""
+    size = page.locator(image).bounding_box()
+    page.locator(image).click(position={"x": x * size["width"], "y": y * size["height"]})
+
+
+def pixels(page, image):
+    """The picture behind an <img>, (H, W, 3) at the scene's own size."""
+    shown = page.request.get(page.locator(image).get_attribute("src"))
+    magnified = np.asarray(Image.open(io.BytesIO(shown.body())).convert("RGB")).astype(int)
+    scale = len(magnified) // len(SCENE)
+    return magnified[::scale, ::scale]
+
+
+def point(page):
+    """(x, y) as the page names it."""
+    return tuple(map(int, re.search(r"x=(\d+), y=(\d+)", page.locator("#attention").inner_text()).groups()))
+
+
+def source(page, image):
+    return page.locator(image).get_attribute("src")
+
+
+def test_from_a_picture_to_attention(page, scene):
+    upload(page, scene)
+    page.get_by_text("The picture is 128 x 96 pixels.").wait_for()
+    run(page, "tomato, lemon, <b>leaf</b>", "sand; water")
+    page.locator("#legend table").wait_for()
+    rows = page.locator("#legend tr").all_inner_texts()
+    assert all(re.search(r"%\s+[<\d.]+ %$", row) for row in rows)
+    told = page.locator("#legend").inner_text()
+    assert all(word in told for word in ("tomato", "lemon", "<b>leaf</b>", "background", "sclip, then clip"))
+    page.locator("#overlay-1 img").wait_for()
+    overlays = [pixels(page, f"#overlay-{side} img") for side in (0, 1)]
+    assert all(np.abs(overlay - SCENE).mean() > 5 for overlay in overlays)
+    assert np.abs(overlays[0] - overlays[1]).mean() > 1
+
+    look(page, DRAWN, 0.5, 0.25)
+    page.locator("#attention-1 img").wait_for()
+    assert point(page) == pytest.approx((64, 24), abs=2)
+    heats = [pixels(page, f"#attention-{side} img") for side in (0, 1)]
+    assert np.abs(heats[0] - heats[1]).mean() > 0.5
+
+    before = source(page, DRAWN)
+    run(page, "kite, egg", "")
+    wait_for(lambda: "kite" in page.locator("#legend").inner_text())
+    assert "tomato" not in page.locator("#legend").inner_text()
+    wait_for(lambda: source(page, DRAWN) != before)
+    assert page.locator("#attention-0").count() == 0  # of the run before
+
+
+def test_opacity_redraws(page, scene):
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    run(page)
+    page.locator(DRAWN).wait_for()
+    before = source(page, DRAWN)
+    page.get_by_label("number input for Opacity").fill("0")
+    page.keyboard.press("Enter")
+    wait_for(lambda: source(page, DRAWN) != before)
+    assert np.array_equal(pixels(page, DRAWN), SCENE)
+
+
+def test_a_click_before_any_run(page):
+    page.locator("#examples button").nth(1).click()
+    page.get_by_text("The picture is").wait_for()
+    field(page, "Words").fill("")
+    page.get_by_label("Beside it").click()
+    page.get_by_role("option", name="resclip", exact=True).click()
+    look(page, "#picture .image-frame img", 0.5, 0.5)
+    page.locator("#attention-0 img").wait_for()
+    assert point(page) == pytest.approx((75, 100), abs=2)
+    assert "depends on the words" in page.locator("#attention").inner_text()
+    assert page.locator("#attention-1 img").count() == 0
+
+
+def test_mistakes_are_told_and_the_page_lives_on(page, scene, tmp_path):
+    run(page)
+    page.get_by_role("alert").get_by_text("there is no picture").wait_for()
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    run(page, "tomato,, leaf")
+    page.get_by_role("alert").get_by_text("has an empty word").wait_for()
+    look(page, "#picture .image-frame img", 0.5, 0.5)  # told the same
+    field(page, "Words").fill("")
+    look(page, "#picture .image-frame img", 0.5, 0.5)
+    page.get_by_text("Below: what the point").wait_for()
+    run(page, " ")
+    page.get_by_role("alert").get_by_text("say what to look for").wait_for()
+
+    letter = tmp_path / "letter.png"
+    letter.write_text("this is no picture")
+    page.get_by_role("button", name="Remove Image").click()
+    upload(page, letter)
+    page.get_by_role("alert").get_by_text("letter.png cannot be read as a picture").wait_for()
+    run(page, "tomato, leaf")
+    page.get_by_role("alert").get_by_text("letter.png cannot be read as a picture").wait_for()
+
+    page.get_by_role("button", name="Remove Image").click()
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    page.get_by_label("Backbone").click()
+    page.get_by_role("option", name="openai_vit_b16", exact=True).click()
+    run(page)
+    page.get_by_role("alert").get_by_text("the weights 'openai' of ViT-B-16 are not on this machine").wait_for()
+    page.get_by_label("Backbone").click()
+    page.get_by_role("option", name="toy", exact=True).click()
+    run(page)
+    page.locator("#legend table").wait_for()
+
+
+def test_large_pictures_are_scaled_down(page, tmp_path):
+    path = tmp_path / "long.png"
+    Image.new("RGB", (4096, 64), (80, 150, 60)).save(path)
+    upload(page, path)
+    page.get_by_text("The picture is 4096 x 64 pixels; it is scaled down to 2048 x 32.").wait_for()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_looks(page, scene, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.locator("#examples img").nth(3).wait_for()
+    assert not page.evaluate(UNNAMED)
+    assert page.locator("h1 + p").inner_text().startswith("Give a picture, type what to look for, and press Run.")
+    assert page.locator("footer a, footer button").count() == 0  # no API page, nobody's advertisement
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    run(page)
+    page.locator("#overlay-1 img").wait_for()
+    look(page, DRAWN, 0.3, 0.3)
+    page.locator("#attention-1 img").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page overflows"
+    shot = np.asarray(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")).astype(int)
+    assert shot.shape[1] == width
+    assert shot.std() > 20, "the page is blank"
+    assert not page.evaluate(UNNAMED)

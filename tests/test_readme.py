@@ -1,0 +1,62 @@
+"""What a newcomer reads first: the README's Python examples run, and every tool's --help fits a terminal."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import sclip_seg
+from sclip_seg.toy.world import draw
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+PARTS = {"parity_guided", "parity_parts", "reproduce_tables"}  # of a tool, no tools themselves
+TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if path.stem not in PARTS)
+
+
+def test_the_readme_has_examples():
+    assert any("sclip_seg.load" in block for block in BLOCKS)
+    assert any("inference_model" in block for block in BLOCKS)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
+def test_examples_of_the_readme_run(block, tmp_path, monkeypatch):
+    """With the toy backbone where none or OpenAI's is named."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("SCLIP_BACKBONE", "SCLIP_DATASET"):
+        monkeypatch.setenv(variable, "toy")
+    defaults = tuple("toy" if value == "openai_vit_b16" else value for value in sclip_seg.load.__defaults__)
+    monkeypatch.setattr(sclip_seg.load, "__defaults__", defaults)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    Image.fromarray(draw(1, 4, 72, 96, count=(4, 6)).image).save("picture.jpg")
+    with torch.random.fork_rng():
+        exec(compile(block.replace("openai_vit_b16", "toy"), "README.md", "exec"), {})
+
+
+def test_what_the_readme_shows_is_there():
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert shown
+    assert [path for path in shown if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+def test_help_fits_80_columns_and_says_what_it_is_for(tool, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", [str(tool), "--help"])
+    monkeypatch.syspath_prepend(str(tool.parent))
+    before = set(sys.modules)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(tool), run_name="__main__")
+    for name in set(sys.modules) - before:  # a tool's neighbours: `test` is a package of Python's too
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tool.parent)):
+            del sys.modules[name]
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert [line for line in lines if len(line) > 80] == []
+    assert len(lines) > 4
+    assert lines[0].startswith(f"usage: {tool.name}")
