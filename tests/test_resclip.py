@@ -258,7 +258,7 @@ def test_bf16_runs(base, half, build_dense, expect):
 
 def test_feedback_wants_text(build_dense):
     image = mosaic(32, 32, 0)
-    with pytest.raises(InputError, match="text"):
+    with pytest.raises(InputError, match="depends on the words"):
         build_dense(tail())(image)
     assert build_dense(tail(sfr=None))(image).isfinite().all()
 
