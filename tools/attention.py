@@ -25,7 +25,7 @@ from sclip_seg.loading import read_picture
 from sclip_seg.predictor import AttentionRow, Prediction
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")
-SCORES = ("the lowest", "and the highest score of the method among all queries, written beneath each panel")
+SCORES = ("the lowest", "and the highest score of a method, above its column; beneath a panel: its own range")
 
 
 @dataclass(frozen=True)
