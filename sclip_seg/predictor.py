@@ -1,8 +1,11 @@
 """A method made ready for pictures and words of one's own: `sclip_seg.load`.
 
-seg = sclip_seg.load("sclip", backbone="openai_vit_b16")
-found = seg("picture.jpg", ["cat", "dog; puppy"], background=["wall", "floor"])
-found.labels, found.scores, found.classes
+    seg = sclip_seg.load("sclip", backbone="openai_vit_b16")
+    found = seg("picture.jpg", ["cat", "dog; puppy"], background=["wall", "floor"])
+    found.labels, found.scores, found.classes
+    found.figure("picture.jpg").save("overlay.png")
+
+The words may change from call to call; the tower stays.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from .attention import AttentionMaps
 from .config import CONFIGS, WORDS, load_config
+from .drawing import figure
 from .errors import InputError
 from .loading import read_picture
 from .scores import DenseMaps, Labelling, StitchedMaps
@@ -56,6 +60,17 @@ class Prediction:
     def cosines(self) -> np.ndarray:
         """Score maps of the queries, (Q, H, W) fp32: cosines with the pixels' features, refined if the method does."""
         return self.maps.dense().cpu().numpy()
+
+    def figure(self, picture: Picture) -> Image.Image:
+        """The picture that this was found in, under its classes' colours, over a legend with their shares.
+
+        Raises InputError for a picture of another size.
+        """
+        pixels = read_picture(picture)[..., ::-1]
+        if pixels.shape[:2] != self.labels.shape:
+            sizes = [f"{width} x {height}" for height, width in (pixels.shape[:2], self.labels.shape)]
+            raise InputError(f"the picture is {sizes[0]} pixels, and this was found in one of {sizes[1]}")
+        return figure(pixels, self.labels, self.classes, self.palette, self.background)
 
     @property
     def shares(self) -> dict[str, float]:

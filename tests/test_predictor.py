@@ -11,6 +11,7 @@ from test_tools import tool
 
 import sclip_seg
 from sclip_seg import text
+from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
 from sclip_seg.predictor import split_words
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
@@ -281,3 +282,13 @@ def test_values_of_the_wrong_kind_are_told(options):
 def test_a_device_that_is_not_there_is_told():
     with pytest.raises(InputError, match="the device abacus cannot be had"):
         sclip_seg.load("sclip", "toy", device="abacus")
+
+
+def test_figure_is_of_the_same_picture(seg, photo):
+    found = seg(photo, WORDS)
+    drawn = found.figure(photo)
+    assert drawn.width >= photo.shape[1]
+    assert drawn.height > photo.shape[0]
+    assert np.array_equal(np.asarray(drawn)[:72, :96], overlay(photo, found.labels, found.palette))
+    with pytest.raises(InputError, match="is 40 x 30 pixels, and this was found in one of 96 x 72"):
+        found.figure(photo[:30, :40])

@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import sclip_seg
-from sclip_seg.drawing import figure, percent
+from sclip_seg.drawing import percent
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.loading import read_picture
@@ -211,8 +211,7 @@ def write(place: Path, picture: np.ndarray, found: sclip_seg.Prediction, with_sc
     labels = found.labels.astype(np.uint8)
     indexed = Image.fromarray(labels)
     indexed.putpalette([value for colour in found.palette for value in colour])
-    drawn = figure(picture, found.labels, found.classes, found.palette, found.background)
-    contents = {OVERLAY: as_png(drawn), LABELS: as_png(indexed)}
+    contents = {OVERLAY: as_png(found.figure(picture)), LABELS: as_png(indexed)}
     if with_scores:
         buffer = BytesIO()
         np.savez(buffer, labels=labels, scores=found.scores.astype(np.float16), classes=np.array(found.classes))
