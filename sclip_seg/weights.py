@@ -92,7 +92,8 @@ def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
     return (
         f"the weights {tag!r} of {arch} are not on this machine and could not be downloaded.\n"
         f"  Fetch them elsewhere from {' or '.join(filter(None, places))}\n"
-        f"  and put the file at {Path(folder) / f'{arch}.{tag}'}.safetensors (or .bin, .pt as it came)."
+        f"  and put the file at {Path(folder) / f'{arch}.{tag}'}.safetensors (or .bin, .pt as it came).\n"
+        "  The backbone toy needs no download."
     )
 
 

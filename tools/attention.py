@@ -53,7 +53,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="files of configs/, or paths of configs (default: clip sclip)",
     )
-    parser.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="default: openai_vit_b16")
+    parser.add_argument(
+        "--backbone", default="openai_vit_b16", metavar="NAME", help="default: openai_vit_b16; toy works offline"
+    )
     parser.add_argument("--block", type=int, metavar="N", help="counted from 1 (default: the last one)")
     parser.add_argument(
         "--heads",

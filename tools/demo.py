@@ -52,7 +52,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     words.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
     how = parser.add_argument_group("how; tools/test.py --list has the names")
     how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
-    how.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16)")
+    how.add_argument(
+        "--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16; toy is offline)"
+    )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: the fastest at hand)")
     how.add_argument(
         "--cfg-options",
