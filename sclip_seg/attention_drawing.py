@@ -37,12 +37,18 @@ def heat(picture: np.ndarray, row: AttentionRow, head: int | None = None) -> np.
     top, left, bottom, right = row.window
     inside = ((places[0] > top) & (places[0] < bottom))[:, None] & ((places[1] > left) & (places[1] < right))
     top, left, bottom, right = row.area
-    rows, columns = (places[0] - top) / (bottom - top), (places[1] - left) / (right - left)
-    x, y = np.meshgrid(columns * weights.shape[1] - 0.5, rows * weights.shape[0] - 0.5)
-    smooth = cv2.remap(weights, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    rows = _between((places[0] - top) / (bottom - top), weights.shape[0])
+    columns = _between((places[1] - left) / (right - left), weights.shape[1])
+    smooth = rows @ weights @ columns.T
     coloured = score_map(picture, smooth, 0.0, float(weights.max()))
     dimmed = (DIMMED * picture).astype(np.uint8)
     return _marked(np.where(inside[..., None], coloured, dimmed), row)
+
+
+def _between(places: np.ndarray, cells: int) -> np.ndarray:
+    """(pixels, cells): how much of each cell a place in [0, 1] has, linear between middles and level beyond them."""
+    middle = (places * cells - 0.5).clip(0, cells - 1)[:, None]
+    return np.maximum(0, 1 - abs(middle - np.arange(cells, dtype=np.float32)))
 
 
 def weights_of(row: AttentionRow, head: int | None = None) -> np.ndarray:

@@ -214,7 +214,7 @@ def _build(arch: str, pretrained: str | None, options: dict, folder: str, seed: 
         near = difflib.get_close_matches(arch, timm.list_models(pretrained=True), n=3)
         raise InputError(f"timm {timm.__version__} has no model {arch!r}" + (f"; near: {', '.join(near)}" * bool(near)))
     path = TOY if pretrained == "toy" else _file(arch, pretrained, folder)
-    overlay = {"pretrained_cfg_overlay": {"file": str(path)}} if path else {}
+    overlay = {"pretrained_cfg_overlay": {"file": str(path), "custom_load": False}} if path else {}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
