@@ -1,6 +1,5 @@
 """The page of tools/app.py on a free port, and one headless Chromium that looks at it."""
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -19,14 +18,6 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 60  # seconds
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 SINGLE = ("--no-first-run", "--disable-component-update", "--disable-sync")
-
-
-def load_tool():
-    """tools/app.py as a module."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_app", ROOT / "tools" / "app.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def free_port():

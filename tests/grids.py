@@ -1,6 +1,5 @@
 """tools/reproduce.py as a module, and a program that stands for tools/test.py where no score is asked for."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -9,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
+from loaded import load_tool
 
 ROOT = Path(__file__).parents[1]
 # Writes the result that its cell.json asks for. What it does otherwise stands in `stub.json` in the working folder:
@@ -40,16 +39,6 @@ record = json.loads((folder / "cell.json").read_text())
 result = {"miou": does.get("miou", 50.0), "images": 2, "images_in_dataset": 2, "partial": False}
 (folder / "result.json").write_text(json.dumps({**result, "config_digest": record["config_digest"]}))
 """
-
-
-def load_tool(name):
-    """A file of tools/ as a module; its neighbours are found while it is imported."""
-    spec = importlib.util.spec_from_file_location(f"sclip_seg_tools_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        spec.loader.exec_module(module)
-    return module
 
 
 tool = load_tool("reproduce")

@@ -1,12 +1,13 @@
 """Result files as tools/test.py would write them, for cells that were never run."""
 
 import csv
-import importlib.util
 import io
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from loaded import load_tool
 
 from sclip_seg.config import load_config
 from sclip_seg.errors import InputError
@@ -17,14 +18,6 @@ ROOT = Path(__file__).parents[1]
 COUNTS = {"voc21": 1449, "voc20": 1449, "context60": 5104, "context59": 5104, "coco_object": 5000}
 COUNTS |= {"coco_stuff164k": 5000, "coco_stuff10k": 1000, "cityscapes": 500, "ade20k": 2000}
 HOSTILE = "</td><script>alert(1)</script>|<img src=x onerror=alert(2)>&amp;\"'`*_[a](b)\\{%$#~^}"
-
-
-def load_report():
-    """tools/report.py as a module."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_report", ROOT / "tools" / "report.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @cache
@@ -128,7 +121,7 @@ def grid_of(folder, figures=()):
     return grid
 
 
-report = load_report()
+report = load_tool("report")
 
 
 def run(*arguments):

@@ -1,12 +1,11 @@
 """`tools/attention.py` from its arguments to its files, with the toy CLIP on pictures of the toy world."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from grids import toy_world
+from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
@@ -18,16 +17,7 @@ TOOL = ROOT / "tools" / "attention.py"
 TOY = ("--backbone", "toy")
 
 
-def load_tool():
-    """tools/attention.py as a module."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_attention", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+tool = load_tool("attention")
 
 
 @pytest.fixture

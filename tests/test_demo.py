@@ -1,15 +1,15 @@
 """`tools/demo.py` from its arguments to its files: pictures of one's own in, label maps and drawings out.
 
 The stored label maps under `expectations/demo` were written by
-`tools/demo.py PICTURES --backbone toy --classes CLASSES --background GROUNDS` on the scenes drawn here.
+`tools/demo.py PICTURES --backbone toy --classes CLASSES --background GROUNDS` on the pictures beside them.
 """
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
@@ -25,15 +25,7 @@ TOY = ("--backbone", "toy", "--device", "cpu")
 WORDS = ("--classes", "tomato, leaf; cactus, lemon, button")
 
 
-def load_tool():
-    """tools/demo.py as a module, so that a run need not import mmseg again."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_demo", ROOT / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+tool = load_tool("demo")
 
 
 def scene(index):
@@ -280,10 +272,26 @@ def test_nothing_is_half_written(photos, monkeypatch, capsys):
     assert files() == []
 
 
-def test_help_fits_80_columns(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        tool.main(["--help"])
-    told = capsys.readouterr().out
-    assert max(map(len, told.splitlines())) <= 80
-    assert "--classes" in told.split("\n\n")[2], "an example"
+def test_stopped_and_gone_on_with(photos, monkeypatch, capsys):
+    """Ctrl-C in the second of three pictures: the first one's results stay, and --resume does the others alone."""
+    write, written = tool.write, []
+
+    def stop_at_the_second(place, *others):
+        if written:
+            raise KeyboardInterrupt
+        written.append(place.name)
+        write(place, *others)
+
+    monkeypatch.setattr(tool, "write", stop_at_the_second)
+    assert run("photos") == 130
+    monkeypatch.setattr(tool, "write", write)
+    assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
+    first = [f"{written[0]}{kind}" for kind in (".labels.png", ".overlay.png")]
+    assert files() == first
+    before = [Path("work_dirs/pictures", name).stat().st_mtime_ns for name in first]
+    assert run("photos", "--resume") == 0
+    assert capsys.readouterr().out.startswith("1 of 3 pictures have their results in work_dirs/pictures")
+    assert len(files()) == 6
+    assert [Path("work_dirs/pictures", name).stat().st_mtime_ns for name in first] == before
+    assert run("photos", "--resume") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1

@@ -1,11 +1,11 @@
 """`sclip_seg.load` and what it hands back: pictures of every kind, words that change, a benchmark's own settings."""
 
-import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from loaded import load_tool
 from PIL import Image
 from test_tools import tool
 
@@ -134,9 +134,7 @@ def test_words_do_not_depend_on_those_before(photo):
 @pytest.mark.parametrize("method", ["sclip", "naclip"])
 def test_dataset_gives_what_the_tool_predicts(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location("sclip_seg_toy_world", ROOT / "tools" / "toy_world.py")
-    world = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(world)
+    world = load_tool("toy_world")
     world.make(tmp_path / "data" / "toy", count=4, seed=0)
     arguments = [str(ROOT / "configs" / f"{method}.py"), "--dataset", "toy", "--backbone", "toy", "--out", "maps"]
     assert tool.main([*arguments, "--cfg-options", "test_dataloader.num_workers=0"]) == 0

@@ -1,11 +1,11 @@
 """`prepare_data.py verify`: good trees pass, each corruption is named; the overview; the small tree for a trial."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import load_tool
 from PIL import Image
 from test_tools import result_of
 from test_tools import run as evaluate
@@ -14,15 +14,7 @@ from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 ROOT = Path(__file__).parents[1]
 
 
-def load_tool():
-    """tools/prepare_data.py as a module."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_prepare_data", ROOT / "tools" / "prepare_data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+tool = load_tool("prepare_data")
 VOC = Path("data/VOCdevkit/VOC2012")
 MADE = 3
 

@@ -1,30 +1,23 @@
 """`tools/speed.py` measures what it says it measures; how fast it is, is for `make speed` to say."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from loaded import load_tool
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "speed.py"
 SMALL = ["--backbone", "openai_vit_b32", "--rounds", "1", "--precision", "fp32"]
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_speed", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_rows_have_every_field_and_consistent_ratios(tmp_path):
     command = [sys.executable, TOOL, "--cases", "voc21", *SMALL, "--out", tmp_path / "speed.json"]
     subprocess.run(command, check=True, timeout=300)
     (row,) = json.loads((tmp_path / "speed.json").read_text())
-    assert {"case", "precision", "device", *load_tool().COLUMNS} <= row.keys()
+    assert {"case", "precision", "device", *load_tool("speed").COLUMNS} <= row.keys()
     assert row["windows"] == 6
     assert row["ratio_to_trunk"] == row["ours_s"] / row["trunk_s"]
     assert row["ratio_to_reference"] == row["reference_s"] / row["ours_s"]
@@ -32,7 +25,7 @@ def test_rows_have_every_field_and_consistent_ratios(tmp_path):
 
 
 def test_ours_and_the_reference_do_the_same_work(monkeypatch):
-    tool = load_tool()
+    tool = load_tool("speed")
     bench = tool.Bench(tool.CASES["voc21"], "sclip", "openai_vit_b32", "fp32")
     chain = tool.plain_chain()
     found = {}

@@ -1,6 +1,5 @@
 """`tools/test.py` from its arguments to result.json, on made trees in their real layout and a tiny tower."""
 
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loaded import load_tool
 from mmengine.structures import PixelData
 from PIL import Image
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
@@ -36,15 +36,7 @@ FIELDS = {
 count = itertools.count()
 
 
-def load_tool():
-    """tools/test.py as a module, so that a run need not import mmseg again."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_tools_test", ROOT / "tools" / "test.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+tool = load_tool("test")
 
 
 def run(config, *arguments, options=(), fast=FAST):

@@ -1,10 +1,10 @@
 """The toy world with its shipped weights: what the papers report shows in really learned weights."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import load_tool
 from PIL import Image
 from test_tools import result_of, tool
 
@@ -23,9 +23,7 @@ QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A working folder with the drawn benchmark under data/toy."""
-    spec = importlib.util.spec_from_file_location("sclip_seg_toy_world", ROOT / "tools" / "toy_world.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool("toy_world")
     folder = tmp_path_factory.mktemp("world")
     assert module.make(folder / "data" / "toy", count=PICTURES, seed=0)
     assert not module.make(folder / "data" / "toy", count=PICTURES, seed=0), "a complete tree is not drawn again"

@@ -66,6 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     written = parser.add_argument_group("what is written")
     written.add_argument("--out-dir", type=Path, default=Path("work_dirs/pictures"), metavar="DIR", help="%(default)s")
+    written.add_argument("--resume", action="store_true", help="leave out pictures whose results are there")
     written.add_argument("--npz", action="store_true", help="NAME.npz too: labels, scores (float16), classes")
     options = parser.parse_args(arguments)
     if (options.classes is None) == (options.dataset is None):
@@ -76,7 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after a line about each thing that the user can mend."""
+    """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
     warnings.showwarning = show_warning
     try:
@@ -85,6 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
         return failed("out of GPU memory; try --cfg-options model.window.batch=1")
     except (InputError, OSError) as error:
         return failed(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on", file=sys.stderr)
+        return 130
 
 
 def failed(error: Exception | str) -> int:
@@ -107,35 +111,49 @@ def demo(options: argparse.Namespace) -> int:
     if options.classes is not None:
         check_count(len(split_words(options.classes)) + (options.background is not None))
     bad = [failed(f"no picture at {place}") for place in absent]
-    if not paths:
-        return 2
-    segment = ready(options)
-    check_count(len(segment.classes))
-    done = 0
-    with tqdm(total=len(paths), unit="picture", disable=None if len(paths) > 1 else True) as bar:
-        read: deque[tuple[str, Path, np.ndarray]] = deque()
+    kinds = (OVERLAY, LABELS, *([SCORES] if options.npz else []))
+    work = [(path, options.out_dir / name) for path, name in zip(paths, names, strict=True)]
+    if options.resume:
+        work = [(path, place) for path, place in work if not all(result(place, kind).is_file() for kind in kinds)]
+        print(f"{len(paths) - len(work)} of {len(paths)} pictures have their results in {options.out_dir}")
+    if work:
+        segment = ready(options)
+        check_count(len(segment.classes))
+        unread = segment_all(segment, work, kinds)
+        bad += unread
+        if len(unread) < len(work):
+            print(f"written to {options.out_dir}: {', '.join(f'NAME{kind}' for kind in kinds)}")
+    return 2 if bad else 0
+
+
+def segment_all(segment: sclip_seg.Predictor, work: Sequence[tuple[Path, Path]], kinds: Sequence[str]) -> list[int]:
+    """Writes the results of each picture to its place, and says what is in it; an entry for each unreadable one."""
+    read: deque[tuple[Path, Path, np.ndarray]] = deque()
+    bad: list[int] = []
+    with tqdm(total=len(work), unit="picture", disable=None if len(work) > 1 else True) as bar:
 
         def pictures() -> Iterator[np.ndarray]:
-            for name, path in zip(names, paths, strict=True):
+            for path, place in work:
                 try:
                     picture = np.ascontiguousarray(read_picture(path)[..., ::-1])
                 except InputError as error:
                     bad.append(failed(error))
                     bar.update()
                     continue
-                read.append((name, path, picture))
+                read.append((path, place, picture))
                 yield picture
 
         for found in segment.stream(pictures()):
-            name, path, picture = read.popleft()
-            write(options.out_dir / name, picture, found, options.npz)
+            path, place, picture = read.popleft()
+            write(place, picture, found, kinds)
             tqdm.write(f"{path}: {summary(found.shares)}")
             bar.update()
-            done += 1
-    if done:
-        kinds = ", ".join(f"NAME{suffix}" for suffix in (OVERLAY, LABELS, *([SCORES] if options.npz else [])))
-        print(f"written to {options.out_dir}: {kinds}")
-    return 2 if bad else 0
+    return bad
+
+
+def result(place: Path, kind: str) -> Path:
+    """PLACE.overlay.png and so on."""
+    return place.parent / (place.name + kind)
 
 
 def find(places: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -208,18 +226,18 @@ def ready(options: argparse.Namespace) -> sclip_seg.Predictor:
     return segment
 
 
-def write(place: Path, picture: np.ndarray, found: sclip_seg.Prediction, with_scores: bool) -> None:
-    """What was found in a picture (H, W, 3) uint8 RGB, as PLACE.overlay.png and so on."""
+def write(place: Path, picture: np.ndarray, found: sclip_seg.Prediction, kinds: Sequence[str]) -> None:
+    """What was found in a picture (H, W, 3) uint8 RGB, all files or, where one cannot be made, none."""
     labels = found.labels.astype(np.uint8)
     indexed = Image.fromarray(labels)
     indexed.putpalette([value for colour in found.palette for value in colour])
     contents = {OVERLAY: as_png(found.figure(picture)), LABELS: as_png(indexed)}
-    if with_scores:
+    if SCORES in kinds:
         buffer = BytesIO()
         np.savez(buffer, labels=labels, scores=found.scores.astype(np.float16), classes=np.array(found.classes))
         contents[SCORES] = buffer.getvalue()
-    for suffix, content in contents.items():
-        write_atomically(place.parent / (place.name + suffix), content)
+    for kind, content in contents.items():
+        write_atomically(result(place, kind), content)
 
 
 def summary(shares: dict[str, float]) -> str:
