@@ -162,7 +162,10 @@ class DenseCLIP(nn.Module):
         return self.tail.score(self.trace(self.tail.views(image)), text)
 
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
-        """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed."""
+        """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed.
+
+        Of a method that scores several views of a window (`Tail.views`), in the window as it is.
+        """
         depth = len(self.clip.visual.transformer.resblocks)
         index = position(block, depth)
         if index < 0:
