@@ -146,6 +146,10 @@ class Predictor:
         self.model.set_vocabulary(classes, background=None if background is None else 0)
         self.classes, self.has_words = self._named(), True
 
+    def forget_words(self) -> None:
+        """No words from now on, until others are given: enough for the attention of methods without feedback."""
+        self.has_words = False
+
     def _named(self) -> tuple[str, ...]:
         names, background = list(self.model.vocabulary.names), self.model.labelling.background
         if background is not None:

@@ -218,6 +218,13 @@ def test_no_words_at_all():
         sclip_seg.load("sclip", "toy", device="cpu")(np.zeros((8, 8, 3), np.uint8))
 
 
+def test_forgotten_words_are_asked_for_again(seg, photo):
+    seg(photo, WORDS)
+    seg.forget_words()
+    with pytest.raises(InputError, match="say what to look for"):
+        seg(photo)
+
+
 @pytest.mark.parametrize(
     ("choice", "near"),
     [

@@ -127,7 +127,7 @@ class Session:
                 if wish.words.strip():
                     model.set_words(wish.words, wish.background.strip() or None)
                 else:
-                    model.has_words = False  # those of a run before are not asked for now
+                    model.forget_words()  # those of a run before are not asked for now
                 try:
                     looks.append(Look(method, heat(picture, model.attention(picture, [point])[0])))
                 except InputError as error:
