@@ -74,13 +74,14 @@ LISTED = 30  # names; more of them help nobody
 def choices(folder: Path) -> dict[str, list[str]]:
     """What lies in a config folder: names of methods, datasets and backbones."""
     return {
-        "method": _names(folder),
-        "dataset": _names(folder / "_base_" / "datasets"),
-        "backbone": _names(folder / "_base_" / "backbones"),
+        "method": names_in(folder),
+        "dataset": names_in(folder / "_base_" / "datasets"),
+        "backbone": names_in(folder / "_base_" / "backbones"),
     }
 
 
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """The configs of a folder; a name that begins with _ is not for choosing."""
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 

@@ -49,16 +49,22 @@ def figure(
     is left unpainted, and its place in the legend empty.
     """
     height, width = labels.shape
-    count = np.bincount(labels.ravel(), minlength=len(classes))
-    found = [c for c in np.argsort(-count, kind="stable") if count[c]]
     entries = [
-        (classes[c], percent(count[c] / labels.size), None if c == background else tuple(palette[c])) for c in found
+        (classes[c], percent(share), None if c == background else tuple(palette[c]))
+        for c, share in shares(labels, len(classes))
+        if share
     ]
     below = legend(entries, max(width, NARROWEST), letters(height, width))
     canvas = Image.new("RGB", (below.width, height + below.height), "white")
     canvas.paste(Image.fromarray(overlay(picture, labels, palette, background=background)))
     canvas.paste(below, (0, height))
     return canvas
+
+
+def shares(labels: np.ndarray, classes: int) -> list[tuple[int, float]]:
+    """Each class with its share of the pixels of labels (H, W), in [0, 1]; the largest first."""
+    count = np.bincount(labels.ravel(), minlength=classes)
+    return [(int(c), float(count[c] / labels.size)) for c in np.argsort(-count, kind="stable")]
 
 
 def letters(height: int, width: int) -> int:

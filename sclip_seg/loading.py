@@ -42,8 +42,7 @@ class LoadLabels(BaseTransform):
         if results.get("label_map"):
             labels = np.vectorize(lambda c: results["label_map"].get(c, c), otypes=[np.uint8])(labels)
         if results["reduce_zero_label"]:
-            # 0 and the ignored 255 both end as 255.
-            labels = np.where((labels == 0) | (labels == IGNORE), IGNORE, labels - 1).astype(np.uint8)
+            labels = without_zero(labels)
         results["gt_seg_map"] = labels
         results["seg_fields"].append("gt_seg_map")
         return results
@@ -63,6 +62,11 @@ class LoadLabels(BaseTransform):
                 raise InputError(f"the label map {path} has values from {labels.min()} to {labels.max()}; 0 to 255 fit")
             labels = labels.astype(np.uint8)
         return labels
+
+
+def without_zero(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) uint8 in which c stood for class c - 1, as classes; 0 and the ignored 255 both end as 255."""
+    return np.where((labels == 0) | (labels == IGNORE), IGNORE, labels - 1).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .attention import AttentionMaps
 from .config import CONFIGS, WORDS, load_config
-from .drawing import figure
+from .drawing import figure, shares
 from .errors import InputError
 from .loading import read_picture
 from .scores import DenseMaps, Labelling, StitchedMaps
@@ -75,9 +75,7 @@ class Prediction:
     @property
     def shares(self) -> dict[str, float]:
         """Share of the pixels that each class has, in [0, 1], of those that have any; the largest first."""
-        count = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        order = np.argsort(-count, kind="stable")
-        return {self.classes[c]: float(count[c] / self.labels.size) for c in order if count[c]}
+        return {self.classes[c]: share for c, share in shares(self.labels, len(self.classes)) if share}
 
 
 @dataclass(frozen=True)
@@ -175,6 +173,7 @@ class Predictor:
     @torch.no_grad()
     def _predict(self, pictures: list[np.ndarray]) -> Iterator[Prediction]:
         model = self.model
+        model.prepare()
         inputs, samples = self._inputs(pictures)
         for labels, maps in model.segment(inputs, samples):
             yield Prediction(
@@ -189,7 +188,6 @@ class Predictor:
 
     def _inputs(self, pictures: list[np.ndarray]) -> tuple[list[Tensor], list[SegDataSample]]:
         """Normalised pictures (3, h, w) of (H, W, 3) uint8 BGR ones, and samples that say the size of these."""
-        self.model.prepare()
         samples = [SegDataSample(metainfo=dict(ori_shape=picture.shape[:2])) for picture in pictures]
         raw = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
         data = self.model.data_preprocessor({"inputs": raw, "data_samples": samples})
@@ -211,6 +209,9 @@ class Predictor:
         for y, x in points:
             if not (0 <= y < height and 0 <= x < width):
                 raise InputError(f"the point x={x}, y={y} lies outside the picture, {width} wide and {height} high")
+        if self.has_words:
+            self.model.prepare()
+        self.model.settle()
         image = self.model.fitted(self._inputs([picture])[0][0])
         scale = np.array([height, width]) / image.shape[1:]
         plan = self.model.windows_over(image.shape[1:], whole)

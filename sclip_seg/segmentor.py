@@ -136,14 +136,18 @@ class OpenVocabSegmentor(BaseSegmentor):
             raise InputError(f"window.batch is {self.window['batch']}; it must be at least 1")
         self.windows_over((self.backbone.patch, self.backbone.patch))
 
+    def settle(self) -> None:
+        """Settles the precision where the model now is."""
+        if self.precision == "auto":
+            self.precision = "fp16" if next(self.backbone.parameters()).is_cuda else "fp32"
+        self.backbone.set_precision(self.precision)
+
     def prepare(self) -> None:
         """Settles the precision where the model now is, and encodes or loads the text bank. Done once a vocabulary."""
         if self.text is not None:
             return
+        self.settle()
         like = next(self.backbone.parameters())
-        if self.precision == "auto":
-            self.precision = "fp16" if like.is_cuda else "fp32"
-        self.backbone.set_precision(self.precision)
         encode = partial(
             text_bank,
             self.backbone.clip,

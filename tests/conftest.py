@@ -1,6 +1,7 @@
 """A tiny open_clip tower with random weights, and what is built on it."""
 
 import json
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -93,6 +94,16 @@ def pictures():
         return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
     return make
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """tools/reproduce.py (`grids.Stub`) in a working folder with a toy tree of two pictures."""
+    from grids import Stub, toy_world  # loads the tools, which few tests need
+
+    monkeypatch.chdir(tmp_path)
+    toy_world.make(Path("data/toy"), count=2, seed=0)
+    return Stub(tmp_path)
 
 
 @torch.no_grad()

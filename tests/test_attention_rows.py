@@ -103,6 +103,12 @@ def test_points_of_one_window_share_its_way_through_the_trunk(predictor, monkeyp
         np.testing.assert_array_equal(one.rows, other.rows)
 
 
+def test_nothing_is_encoded_where_no_words_are_asked_for(build_segmentor, monkeypatch):
+    monkeypatch.setattr("sclip_seg.text.encode_prompts", lambda *_: pytest.fail("words were encoded"))
+    (row,) = Predictor(build_segmentor(), has_words=False).attention(drawn(40, 40), [(20, 20)])
+    assert row.rows.shape == (4, 4, 4)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("block", [-1, 0])
 def test_rows_are_those_of_the_window_cut_by_hand(block, whole, predictor):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from grids import ROOT, Stub, stop_when, tool, toy_world
+from grids import ROOT, stop_when, tool, toy_world
 
 from sclip_seg.config import choices
 from sclip_seg.errors import InputError
@@ -63,13 +63,6 @@ def test_stored_expectations_are_of_the_toy_grid():
     miou = {key: values[0] for key, values in stored.expected.items()}
     assert miou["sclip/toy/toy"] > 1.5 * miou["clip/toy/toy"]
     assert all(0 < tolerance <= 0.5 for _, tolerance in stored.expected.values())
-
-
-@pytest.fixture
-def stub(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=2, seed=0)
-    return Stub(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["kept.json", "kept.yaml"])

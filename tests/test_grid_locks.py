@@ -7,21 +7,13 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-from grids import Stub, stop_when, tool, toy_world
+from grids import stop_when, tool
 
 from sclip_seg.grid.run import GridRun
 from sclip_seg.grid.screen import Screen
 
 TOY = ("--datasets", "toy", "--backbones", "toy")
 GRID = Path("work_dirs/reproduce")
-
-
-@pytest.fixture
-def stub(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=2, seed=0)
-    return Stub(tmp_path)
 
 
 def test_a_cell_that_another_process_works_on_is_left_alone(stub, capsys):

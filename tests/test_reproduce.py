@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from grids import ROOT, Stub, stop_when, tool, toy_world
+from grids import ROOT, stop_when, tool, toy_world
 
 from sclip_seg.config import choices, load_config
 from sclip_seg.grid import compare
@@ -18,14 +18,6 @@ from sclip_seg.published_figures import Figure, load
 
 TOY = ("--datasets", "toy", "--backbones", "toy")
 GRID = Path("work_dirs/reproduce")
-
-
-@pytest.fixture
-def stub(tmp_path, monkeypatch):
-    """A working folder with a toy tree of two pictures."""
-    monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=2, seed=0)
-    return Stub(tmp_path)
 
 
 def test_a_second_run_does_nothing(stub, capsys):

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import sclip_seg
 from sclip_seg.drawing import percent
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, warn_once
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.loading import read_picture
 from sclip_seg.predictor import split_words
@@ -79,7 +79,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
-    warnings.showwarning = show_warning
+    warnings.showwarning = warn_once()
     try:
         return demo(options)
     except torch.cuda.OutOfMemoryError:
@@ -95,12 +95,6 @@ def failed(error: Exception | str) -> int:
     """Says so on stderr. The exit status."""
     tqdm.write(f"error: {str(error).strip().rsplit('InputError: ', 1)[-1]}", file=sys.stderr)
     return 2
-
-
-def show_warning(message: Warning, category: type, *_) -> None:
-    """Those for the user, in a line."""
-    if issubclass(category, UserWarning):
-        print(f"warning: {message}", file=sys.stderr)
 
 
 def demo(options: argparse.Namespace) -> int:

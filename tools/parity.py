@@ -28,13 +28,12 @@ from mmseg.structures import SegDataSample
 from parity_guided import guided_cases
 from parity_parts import gap, part_cases
 
-from sclip_seg.config import load_config
+from sclip_seg.config import CONFIGS, load_config
 from sclip_seg.encoder import DenseCLIP
 from sclip_seg.scores import DenseMaps, StitchedMaps
 from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import TextBank, encode_prompts
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 FEATURES, PROBES, TEXT, MAPS = 2e-5, 5e-5, 2e-5, 2e-5  # fp32, CPU; see DIR/README.md
 CLOSE = 2e-4  # two best scores this close to each other (relative) may change places
 

@@ -17,16 +17,17 @@ import os
 import sys
 from pathlib import Path
 
+from sclip_seg.config import CONFIGS, names_in
 from sclip_seg.data_check import check_dataset
 from sclip_seg.errors import InputError
-from sclip_seg.prepare.catalogue import Benchmark, dataset_names, load_catalogue, load_dataset
+from sclip_seg.prepare.catalogue import Benchmark, load_catalogue, load_dataset
 from sclip_seg.prepare.convert import convert
 from sclip_seg.prepare.download import download
 from sclip_seg.prepare.overview import write_overview
 from sclip_seg.prepare.subset import cut_subset
 from sclip_seg.prepare.verify import verify
 
-DATASETS = Path(__file__).parents[1] / "configs" / "_base_" / "datasets"
+DATASETS = CONFIGS / "_base_" / "datasets"
 SAID = 20  # faults that are printed
 
 
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def show(options: argparse.Namespace) -> None:
     catalogue = load_catalogue()
-    for name in dataset_names(DATASETS):
+    for name in names_in(DATASETS):
         expected = catalogue.get(name, Benchmark()).pictures
         try:
             found = check_dataset(load_dataset(DATASETS, name, options.data))

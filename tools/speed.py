@@ -31,7 +31,7 @@ from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from sclip_seg.config import choices, load_config
+from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.encoder import DTYPES, DenseCLIP
 from sclip_seg.files import write_atomically
 from sclip_seg.positions import resample
@@ -70,7 +70,7 @@ class Bench:
     def __init__(self, case: Case, method: str, backbone: str, precision: str) -> None:
         warnings.simplefilter("ignore")
         self.case, self.device = case, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        config = load_config(ROOT / "configs" / f"{method}.py", case.dataset, backbone)
+        config = load_config(CONFIGS / f"{method}.py", case.dataset, backbone)
         config.model.backbone.pretrained = None
         for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
             config.model.backbone.tail[place].pretrained = None
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; default: all"
     )
     parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
-    methods = choices(ROOT / "configs")["method"]
+    methods = choices(CONFIGS)["method"]
     parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")
     parser.add_argument("--backbone", default="openai_vit_b16")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, of which the median is taken")

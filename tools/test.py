@@ -15,7 +15,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from mmseg.registry import DATASETS
 
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, warn_once
 from sclip_seg.files import write_atomically
 from sclip_seg.result import (
     commit,
@@ -90,19 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def warn_once() -> Callable:
-    """Prints a warning for the user; one that several parts of a run give is printed once, and by one rank."""
-    shown = set()
-
-    def show(message: Warning, category: type, *_) -> None:
-        is_new = str(message) not in shown
-        shown.add(str(message))
-        if is_new and issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
-            print(f"warning: {message}", file=sys.stderr)
-
-    return show
 
 
 def evaluate(options: argparse.Namespace) -> dict:

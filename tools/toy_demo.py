@@ -17,13 +17,13 @@ from prettytable import PrettyTable
 from test import evaluate, parse
 from toy_world import make
 
+from sclip_seg.config import CONFIGS
 from sclip_seg.datasets import make_palette
 from sclip_seg.drawing import LINE, overlay
 from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
 from sclip_seg.vocabulary import Vocabulary
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
     *("cliptrase_windows", "proxyclip", "trident", "itaclip", "resclip", "scclip"),

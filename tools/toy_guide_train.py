@@ -15,29 +15,18 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 import sclip_seg.toy
+from sclip_seg.config import CONFIGS
 from sclip_seg.toy.world import WINDOW, draw
 
 TOY = Path(sclip_seg.toy.__file__).parent
-ARCH = "vit_tiny_patch16_224"
-PATCH = 4  # half of the toy CLIP's, as DINO-B/8 beside CLIP-B/16: a thing is 6 to 8 patches wide
-# Without positions, so that features speak of content; the last norm before the pooling, so that they have it.
-OPTIONS = dict(
-    img_size=WINDOW,
-    patch_size=PATCH,
-    embed_dim=96,
-    depth=3,
-    num_heads=3,
-    class_token=False,
-    pos_embed="none",
-    global_pool="avg",
-    fc_norm=False,
-    num_classes=0,
-)
+GUIDE = Config.fromfile(CONFIGS / "_base_" / "backbones" / "toy.py").toy_guide
+ARCH, OPTIONS = GUIDE.arch, {**GUIDE.options.to_dict(), "num_classes": 0}
 MEAN = STD = 0.5
 PICTURE, THINGS = 128, (4, 8)  # pixels a side of a drawn picture, of which windows are cut, and what is in it
 LEARNING_RATE = 2e-3

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..attention_drawing import heat
-from ..drawing import overlay
+from ..drawing import overlay, shares
 from ..errors import InputError
 from ..loading import read_picture
 from ..predictor import Predictor, load, split_words
@@ -73,7 +73,7 @@ class Found:
     @property
     def shares(self) -> list[float]:
         """Of all pixels, class by class; two classes of one name stay two."""
-        return (np.bincount(self.labels.ravel(), minlength=len(self.classes)) / self.labels.size).tolist()
+        return [share for _, share in sorted(shares(self.labels, len(self.classes)))]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from mmengine.config import Config
 from mmengine.fileio import load
 
-from sclip_seg.config import near
+from sclip_seg.config import names_in, near
 from sclip_seg.errors import InputError
 
 FILE = Path(__file__).parent / "catalogue.yaml"
@@ -65,7 +65,7 @@ def load_dataset(folder: Path, name: str, data: Path) -> dict:
     """The dataset config NAME of a config folder, with `data` in the place of data/. Raises InputError."""
     path = folder / f"{name}.py"
     if not path.is_file():
-        raise InputError(f"there is no dataset {name!r}{near(name, dataset_names(folder))}")
+        raise InputError(f"there is no dataset {name!r}{near(name, names_in(folder))}")
     try:
         dataset = Config.fromfile(path).dataset.to_dict()
     except Exception as error:
@@ -74,8 +74,3 @@ def load_dataset(folder: Path, name: str, data: Path) -> dict:
     if root.startswith(DATA):
         dataset["data_root"] = str(data / root.removeprefix(DATA))
     return dataset
-
-
-def dataset_names(folder: Path) -> list[str]:
-    """The dataset configs of a folder; a name that begins with _ is no dataset's."""
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))

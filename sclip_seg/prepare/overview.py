@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sclip_seg.drawing import GAP, LINE, overlay
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.loading import IGNORE, LoadLabels
+from sclip_seg.loading import LoadLabels, without_zero
 from sclip_seg.prepare.verify import Findings
 
 SHOWN, COLUMNS, CELL = 24, 6, 200  # pictures, pictures a row, pixels a side
@@ -48,7 +48,7 @@ def _thumbnails(picture: str, label: str, reduce_zero_label: bool) -> tuple[np.n
     """Picture (h, w, 3) and labels as evaluated (h, w), to fit a cell."""
     labels = LoadLabels.read(label)
     if reduce_zero_label:
-        labels = np.where((labels == 0) | (labels == IGNORE), IGNORE, labels - np.uint8(1))
+        labels = without_zero(labels)
     small = Image.fromarray(labels)
     factor = CELL / max(small.size)
     size = tuple(max(1, round(side * factor)) for side in small.size)

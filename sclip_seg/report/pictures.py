@@ -14,7 +14,7 @@ from PIL import Image
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.loading import IGNORE, LoadLabels
+from sclip_seg.loading import LoadLabels, without_zero
 
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
@@ -132,7 +132,7 @@ def _panels(item: dict, maps: list[tuple[str, Path]], palette: Sequence) -> tupl
     for title, path in [("label", Path(item["seg_map_path"])), *maps]:
         labels = LoadLabels.read(str(path))
         if item.get("reduce_zero_label"):
-            labels = np.where((labels == 0) | (labels == IGNORE), IGNORE, labels - 1).astype(np.uint8)
+            labels = without_zero(labels)
         present |= {int(c) for c in np.unique(labels)}
         fits = labels.shape == picture.shape[:2]  # CLIPtrase's own protocol cuts a square out
         below = picture if fits else np.full((*labels.shape, 3), 255, np.uint8)

@@ -4,6 +4,8 @@ The guide is a ViT without positions or class token, trained without labels by t
 """
 
 model = dict(backbone=dict(type="DenseCLIP", arch="toy", pretrained="toy", quick_gelu=True))
+# Patches of half the toy CLIP's, as DINO-B/8 beside CLIP-B/16: a thing is 6 to 8 of them wide. Without positions, so
+# that features speak of content; the last norm before the pooling, so that they have it.
 toy_guide = dict(
     type="TimmGuide",
     arch="vit_tiny_patch16_224",
@@ -15,8 +17,8 @@ toy_guide = dict(
         depth=3,
         num_heads=3,
         class_token=False,
-        global_pool="avg",
         pos_embed="none",
+        global_pool="avg",
         fc_norm=False,
     ),
 )
