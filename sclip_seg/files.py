@@ -27,3 +27,10 @@ def as_png(picture: Image.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def reason_of(error: Exception, path: str | Path) -> str:
+    """Why a decoder refused a file, in a line."""
+    if Path(path).is_file() and not Path(path).stat().st_size:
+        return "it is empty"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

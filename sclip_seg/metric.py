@@ -11,7 +11,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from .errors import InputError
-from .loading import IGNORE
+from .labels import IGNORE
 
 
 @METRICS.register_module()

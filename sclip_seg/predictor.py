@@ -25,7 +25,7 @@ from .attention import AttentionMaps
 from .config import CONFIGS, WORDS, load_config
 from .drawing import figure, shares
 from .errors import InputError
-from .loading import read_picture
+from .pictures import read_picture
 from .scores import DenseMaps, Labelling, StitchedMaps
 from .segmentor import OpenVocabSegmentor
 

@@ -29,7 +29,7 @@ import sclip_seg
 from sclip_seg.drawing import percent
 from sclip_seg.errors import InputError, warn_once
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.loading import read_picture
+from sclip_seg.pictures import read_picture
 from sclip_seg.predictor import split_words
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -13,7 +13,7 @@ import numpy as np
 from ..attention_drawing import heat
 from ..drawing import overlay, shares
 from ..errors import InputError
-from ..loading import read_picture
+from ..pictures import read_picture
 from ..predictor import Predictor, load, split_words
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from sclip_seg.datasets import find_files, read_list
 from sclip_seg.errors import InputError
-from sclip_seg.loading import LoadLabels
+from sclip_seg.labels import LoadLabels
 from sclip_seg.prepare.context import convert_context
 from sclip_seg.prepare.tables import UNKNOWN, load_table
 

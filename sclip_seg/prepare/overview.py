@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sclip_seg.drawing import GAP, LINE, overlay
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.loading import LoadLabels, without_zero
+from sclip_seg.labels import LoadLabels, without_zero
 from sclip_seg.prepare.verify import Findings
 
 SHOWN, COLUMNS, CELL = 24, 6, 200  # pictures, pictures a row, pixels a side

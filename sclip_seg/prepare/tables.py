@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from sclip_seg.errors import InputError
-from sclip_seg.loading import IGNORE
+from sclip_seg.labels import IGNORE
 
 UNKNOWN = -1
 # COCO numbers its things 0 to 90; these numbers have been given up.

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sclip_seg.data_check import Layout, check_dataset
 from sclip_seg.errors import InputError
-from sclip_seg.loading import IGNORE, LoadLabels
+from sclip_seg.labels import IGNORE, LoadLabels
 
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 

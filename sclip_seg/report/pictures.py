@@ -14,7 +14,7 @@ from PIL import Image
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.loading import LoadLabels, without_zero
+from sclip_seg.labels import LoadLabels, without_zero
 
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
