@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sclip_seg.config import CONFIGS, choices, near
-from sclip_seg.errors import InputError
+from sclip_seg.config import CONFIGS, choices
+from sclip_seg.errors import InputError, near
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}

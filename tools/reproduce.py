@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from reproduce_tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 
-from sclip_seg.config import CONFIGS, choices, near
-from sclip_seg.errors import InputError
+from sclip_seg.config import CONFIGS, choices
+from sclip_seg.errors import InputError, near
 from sclip_seg.grid import compare, gate
 from sclip_seg.grid.cell import Cell, Request, parse_options
 from sclip_seg.grid.run import GridRun
