@@ -71,12 +71,12 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def count(text: str) -> int:
+def at_least_one(text: str) -> int:
     """For argparse: a whole number from 1 on."""
     return _number(text, int, 1, "a whole number from 1 on")
 
 
-def whole(text: str) -> int:
+def at_least_zero(text: str) -> int:
     """For argparse: a whole number from 0 on."""
     return _number(text, int, 0, "a whole number from 0 on")
 
