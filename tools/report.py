@@ -7,11 +7,10 @@ page that needs nothing else), report.tex, cells.csv and classes.csv.
 """
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
-from sclip_seg.command import Parser, at_least_one, run
+from sclip_seg.command import Parser, at_least_one, percent, run
 from sclip_seg.files import write_atomically
 from sclip_seg.published_figures import load
 from sclip_seg.report.gather import gather
@@ -36,14 +35,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tolerance",
         nargs=2,
-        type=float,
+        type=percent,
         default=(0.5, 2.0),
         metavar=("AGREE", "NEAR"),
         help="differences from published figures that are coloured as agreeing and as near (default: 0.5 2)",
     )
     options = parser.parse_args(arguments)
-    if not (all(map(math.isfinite, options.tolerance)) and 0 <= options.tolerance[0] <= options.tolerance[1]):
-        parser.error("--tolerance takes two numbers from 0, the smaller first")
+    if options.tolerance[0] > options.tolerance[1]:
+        parser.error("--tolerance takes two numbers, the smaller first")
     return options
 
 
