@@ -234,7 +234,7 @@ def test_a_share_is_a_finite_number_from_0_to_1(value):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (dict(scale="1"), "Part.scale is '1'; it must be a finite number above 0 to 1000000"),
+        (dict(scale="1"), "Part.scale is '1'; it must be a finite number above 0, up to 1000000"),
         (dict(scale=0), "Part.scale is 0; "),
         (dict(scale=1, window=3), "Part.window is 3; it must be a dict of crop, padding, or None"),
         (
