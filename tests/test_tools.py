@@ -31,7 +31,7 @@ FAST = (
 FIELDS = {
     *("method", "dataset", "miou", "foreground_miou", "aacc", "macc", "images", "images_in_dataset", "partial"),
     *("signature", "backbone", "vocabulary", "templates", "precision", "device", "processes", "seconds_per_image"),
-    *("per_class", "versions", "commit", "config_digest", "config"),
+    *("warnings", "per_class", "versions", "commit", "config_digest", "config"),
 }
 count = itertools.count()
 

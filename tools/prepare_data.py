@@ -93,6 +93,8 @@ def look(options: argparse.Namespace) -> None:
     expected = None if options.first or options.any_count else benchmark.pictures
     findings = verify(dataset, expected, options.first)
     print(f"{options.name}: {findings.summary()}")
+    for note in findings.notes:
+        print(f"warning: {note}", file=sys.stderr)
     if findings.good:
         path = options.overview or Path("work_dirs", "prepare", f"{options.name}.png")
         write_overview(findings, path)
