@@ -60,12 +60,12 @@ class LabelRule:
 
     def check(self, classes: int) -> None:
         """Raises InputError where the ignored value is also that of one of so many classes."""
+        if not isinstance(self.ignore, int) or isinstance(self.ignore, bool):
+            raise InputError(f"ignore_index={self.ignore!r} is no value of a label map; 0 to {LARGEST} are")
         chosen = {new for new in self._chosen.values() if new >= 0}
         if self.label_map and len(chosen) != classes:
             raise InputError(f"{classes} classes were chosen, of which {classes - len(chosen)} stand there twice")
         _, last = self.range(classes)
-        if not isinstance(self.ignore, int) or isinstance(self.ignore, bool):
-            raise InputError(f"ignore_index={self.ignore!r} is no value of a label map; 0 to {LARGEST} are")
         if not last < self.ignore <= LARGEST:
             raise InputError(
                 f"ignore_index={self.ignore} cannot be ignored: values up to {last} are classes or 0; it must be "
@@ -103,10 +103,11 @@ class LabelRule:
         """In words: the file has a value, in so many pixels, that stands for none of the classes."""
         first, last = self.range(classes)
         chosen = f" ({classes} of them chosen)" if self.label_map else ""
+        shifted = "; where labels begin at 1, set reduce_zero_label=True" if not first and value == last + 1 else ""
         ignored = f"0 and {self.ignore} are" if first else f"{self.ignore} is"
         return (
             f"the label map {path} has the value {value} ({pixels} pixel{'s' * (pixels != 1)}); the classes are "
-            f"{first} to {last}{chosen}, and {ignored} ignored"
+            f"{first} to {last}{chosen}, and {ignored} ignored{shifted}"
         )
 
     @cached_property

@@ -25,12 +25,13 @@ def notes_on(
         partial: whether this is a part of the dataset, where a class may well not occur.
     """
     names = meta["classes"]
-    notes = [*_twice(names), *([] if partial else _absent(names, labelled, predicted, LabelRule.of(meta)))]
+    rule = LabelRule.of(meta)
+    notes = [*_twice(names), *([] if partial else _absent(names, labelled, predicted, rule))]
     if len(names) == 1:
         notes.append(f"{names[0]} is the only class: every pixel is given it, and any method scores the same")
     elif predicted is not None and np.count_nonzero(predicted) == 1 < np.count_nonzero(labelled):
         notes.append(f"every pixel of every picture was given one class, {names[int(predicted.argmax())]}")
-    return notes + _turned(pictures)
+    return notes + _eight_bit(names, labelled, rule) + _turned(pictures)
 
 
 def keys_of(names: Sequence[str]) -> list[str]:
@@ -56,7 +57,7 @@ def _absent(names: Sequence[str], labelled: np.ndarray, predicted: np.ndarray | 
     if not len(absent):
         return []
     values = rule.values_of(absent)
-    named = [f"{names[c]} (value {value} in the files)" for c, value in zip(absent, values, strict=True)]
+    named = [f"{names[c]} (value {value})" for c, value in zip(absent, values, strict=True)]
     counted = 0 if predicted is None else np.count_nonzero(predicted[absent])
     effect = f"; {'its IoU counts' if len(absent) == 1 else f'the IoU of {counted} of them counts'} as 0 in the mean"
     return [
@@ -70,11 +71,22 @@ def _advice(classes: int, absent: set[int], rule: LabelRule) -> str:
     """What such label maps often are."""
     if classes == 2 and absent == {1} and rule.ignore == IGNORE and not rule.reduce_zero_label:
         return "; in masks of 0 and 255 the latter is ignored: write 1 for it"
-    if absent == {0} and not rule.reduce_zero_label:
+    if 0 in absent and not rule.reduce_zero_label:
         return "; where labels begin at 1, set reduce_zero_label=True"
-    if absent == {classes - 1} and rule.reduce_zero_label:
+    if classes - 1 in absent and rule.reduce_zero_label:
         return "; where labels begin at 0, do not set reduce_zero_label"
     return ""
+
+
+def _eight_bit(names: Sequence[str], labelled: np.ndarray, rule: LabelRule) -> list[str]:
+    """Label maps of 8 bits in a dataset whose ignored value 8 bits do not hold."""
+    own = int(rule.classes_of(np.array([IGNORE], np.uint8))[0])
+    if not own < len(names) or not labelled[own] or labelled[own + 1 :].any():
+        return []
+    return [
+        f"{IGNORE} is the value of class {names[own]}, and no label map has one beyond it: where it should be ignored, "
+        f"write {rule.ignore}"
+    ]
 
 
 def _turned(pictures: Sequence[str]) -> list[str]:

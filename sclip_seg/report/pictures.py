@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
@@ -129,7 +129,7 @@ def _panels(item: dict, maps: list[tuple[str, Path]], palette: Sequence) -> tupl
     """Picture, label and predictions, with the classes in the latter two."""
     rule = LabelRule.of(item)
     with Image.open(item["img_path"]) as file:
-        picture = np.asarray(file.convert("RGB"))
+        picture = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     panels, present = [_panel("picture", picture)], set()
     for title, path in [("label", Path(item["seg_map_path"])), *maps]:
         labels = rule.classes_of(read_labels(str(path)))
