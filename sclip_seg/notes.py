@@ -38,7 +38,9 @@ def keys_of(names: Sequence[str]) -> list[str]:
     """Class names as keys, all different: a name that stood before gets its number behind it."""
     keys: list[str] = []
     for index, name in enumerate(names):
-        keys.append(f"{name} (class {index})" if name in keys else name)
+        while name in keys:
+            name += f" (class {index})"
+        keys.append(name)
     return keys
 
 
@@ -81,7 +83,7 @@ def _advice(classes: int, absent: set[int], rule: LabelRule) -> str:
 def _eight_bit(names: Sequence[str], labelled: np.ndarray, rule: LabelRule) -> list[str]:
     """Label maps of 8 bits in a dataset whose ignored value 8 bits do not hold."""
     own = int(rule.classes_of(np.array([IGNORE], np.uint8))[0])
-    if not own < len(names) or not labelled[own] or labelled[own + 1 :].any():
+    if not own < len(names) - 1 or not labelled[own] or labelled[own + 1 :].any():
         return []
     return [
         f"{IGNORE} is the value of class {names[own]}, and no label map has one beyond it: where it should be ignored, "
