@@ -43,12 +43,12 @@ def grey_png(path, bits, values):
     return str(path)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".gif"])
+KINDS = {".png": "B H", ".tif": "B H i f", ".bmp": "B", ".gif": "B"}  # of numbers
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(suffix, kind) for suffix in KINDS for kind in KINDS[suffix].split()])
 def test_values_are_those_that_were_saved(tmp_path, suffix, kind):
-    if (suffix != ".tif" and kind in (np.int32, np.float32)) or (suffix in (".bmp", ".gif") and kind is np.uint16):
-        pytest.skip("no such file")
-    values = VALUES if kind is np.uint8 else VALUES + 846
+    values = VALUES if kind == "B" else VALUES + 846
     assert np.array_equal(read_labels(saved(tmp_path, f"a{suffix}", values.astype(kind))), values)
 
 
