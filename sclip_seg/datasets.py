@@ -12,7 +12,7 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, near
 from sclip_seg.labels import LabelRule, default_ignore
 from sclip_seg.vocabulary import Vocabulary
 
@@ -190,6 +190,22 @@ class FolderDataset(BaseSegDataset):
             }
             for name in names
         ]
+
+
+def build_dataset(config: dict, **more: object) -> BaseSegDataset:
+    """The dataset of a config, with `more` on top; its rule of labels is one that can be meant.
+
+    Raises InputError, also for chosen classes (`metainfo.classes`) that it does not have.
+    """
+    kind = DATASETS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+    known = kind.METAINFO.get("classes") if isinstance(kind, type) else None
+    chosen = (config.get("metainfo") or {}).get("classes")
+    for name in chosen if known and isinstance(chosen, list | tuple) else ():
+        if name not in known:
+            raise InputError(f"{kind.__name__} has no class {name!r}{near(str(name), known)}")
+    built = DATASETS.build({**config, **more})
+    LabelRule.of_dataset(built)
+    return built
 
 
 def as_suffixes(suffix: str | Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 from test_tools import CONFIGS, result_of, run
 
-from sclip_seg.datasets import FolderDataset, make_palette
+from sclip_seg.datasets import FolderDataset, build_dataset, make_palette
 from sclip_seg.drawing import IGNORED, colourise
 from sclip_seg.errors import InputError
 from sclip_seg.labels import LabelRule, LoadLabels, as_picture, default_ignore
@@ -127,6 +127,13 @@ def test_many_classes_of_a_class_of_ones_own_need_another_ignored_value():
         BaseSegDataset(metainfo=meta | {"ignore_index": 999}, ignore_index=999, lazy_init=True)
     )
     assert found.ignore == 999
+
+
+@pytest.mark.parametrize(("classes", "message"), [(["flor"], "has no class 'flor'; did you mean floor"), ([5], "5")])
+def test_a_class_that_is_not_there_is_refused(classes, message):
+    config = dict(type="ADE20KDataset", data_prefix={}, metainfo=dict(classes=classes))
+    with pytest.raises(InputError, match=message):
+        build_dataset(config, lazy_init=True)
 
 
 def test_a_class_chosen_twice_is_refused():

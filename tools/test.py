@@ -24,14 +24,13 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
+from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
-from sclip_seg.labels import LabelRule
 from sclip_seg.options import add_options
 from sclip_seg.result import (
     commit,
@@ -128,11 +127,10 @@ def check(config: Config) -> int:
     dataset = config.test_dataloader.dataset.to_dict()
     total = check_dataset(dataset)
     init_default_scope(config.default_scope)
-    built = DATASETS.build({**dataset, "lazy_init": True})
-    LabelRule.of_dataset(built)
+    classes = build_dataset(dataset, lazy_init=True).metainfo["classes"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the segmentor loads the vocabulary again and warns then
-        Vocabulary.load(config.model.vocabulary).check(built.metainfo["classes"])
+        Vocabulary.load(config.model.vocabulary).check(classes)
     return total
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from sclip_seg.data_check import Layout, check_dataset
+from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
 from sclip_seg.label_files import read_labels
 from sclip_seg.labels import LabelRule
@@ -67,10 +67,10 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
         if not _has_pairs(dataset):
             raise
         faults.append(str(error))
-    built = DATASETS.build(dict(dataset))
+    built = build_dataset(dataset)
     classes = built.metainfo["classes"]
     pixels = np.zeros(len(classes) + 1, np.int64)
-    findings = Findings(classes, built.metainfo["palette"], LabelRule.of_dataset(built), pixels, faults=faults)
+    findings = Findings(classes, built.metainfo["palette"], LabelRule.of(built.metainfo), pixels, faults=faults)
     if expected is not None and len(built) != expected:
         faults.append(f"there are {len(built)} pictures, the benchmark has {expected}")
     for picture, label in tqdm(list(_pairs(built))[:first], desc="verifying", unit="picture", disable=None):
@@ -90,7 +90,7 @@ def _has_pairs(dataset: dict) -> bool:
         layout = Layout.of(dataset)
         layout.check_present()
         init_default_scope("mmseg")
-        return any(Path(label).is_file() for _, label in _pairs(DATASETS.build(dict(dataset))))
+        return any(Path(label).is_file() for _, label in _pairs(build_dataset(dataset)))
     except InputError:
         return False
 
