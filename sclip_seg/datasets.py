@@ -12,7 +12,8 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, near
+from sclip_seg.labels import LabelRule, LabelValue, default_ignore
 from sclip_seg.settings import Count, Natural
 from sclip_seg.vocabulary import Vocabulary
 
@@ -20,18 +21,26 @@ from sclip_seg.vocabulary import Vocabulary
 def make_palette(count: int) -> list[list[int]]:
     """(count, 3) RGB colours far from each other and from black and white, the same ones every time.
 
-    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken.
+    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken; beyond 727, of grids
+    of half the step.
     """
-    steps = np.linspace(0, 1, 9, dtype=np.float32)
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
-    black, white = 0, len(grid) - 1
-    distance = np.minimum(*(np.linalg.norm(lab - lab[taken], axis=1) for taken in (black, white)))
-    palette = []
-    for _ in range(count):
-        taken = int(distance.argmax())
-        palette.append([int(value) for value in np.rint(grid[taken] * 255)])
-        distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+    black_and_white = [[0, 0, 0], [255, 255, 255]]
+    palette: list[list[int]] = []
+    sides = 9
+    while len(palette) < count:
+        steps = np.linspace(0, 1, sides, dtype=np.float32)
+        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
+        colours = np.rint(grid * 255).astype(int).tolist()
+        index = {tuple(colour): place for place, colour in enumerate(colours)}
+        distance = np.full(len(grid), np.inf)
+        for colour in (*black_and_white, *palette):  # every grid holds the points of those before it
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[index[tuple(colour)]], axis=1))
+        for _ in range(min(count - len(palette), len(grid) - 2 - len(palette))):
+            taken = int(distance.argmax())
+            palette.append(colours[taken])
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+        sides = 2 * sides - 1
     return palette
 
 
@@ -113,8 +122,9 @@ class FolderDataset(BaseSegDataset):
     """A dataset of one's own: a folder of pictures, a folder of labels, and a vocabulary.
 
     The picture NAME + picture_suffix (any of several) belongs to the label NAME + label_suffix; NAME may hold
-    subfolders. Labels are 8-bit: value i is class i, 255 is ignored; with `reduce_zero_label`, 0 is ignored
-    too and value i is class i - 1. `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
+    subfolders. In labels, of up to 16 bits, value i is class i, and `ignore_index` is ignored: 255, or 65535 where
+    255 is the value of a class, unless given. With `reduce_zero_label`, 0 is ignored too and value i is class i - 1.
+    `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
     `Vocabulary.load` takes; each class is named by its first query, and the class of index `background` (None
     for none) "background". Raises InputError.
     """
@@ -129,6 +139,7 @@ class FolderDataset(BaseSegDataset):
         label_suffix: str = ".png",
         ann_file: str = "",
         reduce_zero_label: bool = False,
+        ignore_index: LabelValue | None = None,
         background: Natural | None = None,
         indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
@@ -139,13 +150,21 @@ class FolderDataset(BaseSegDataset):
         if background is not None:
             names[background] = "background"
         self.picture_suffixes = as_suffixes(picture_suffix)
+        if ignore_index is None:
+            ignore_index = default_ignore(len(names) + int(reduce_zero_label))
+        LabelRule(reduce_zero_label, ignore=ignore_index).check(len(names))
         super().__init__(
             data_root=data_root,
             data_prefix={"img_path": pictures, "seg_map_path": labels},
             ann_file=ann_file,
             img_suffix=self.picture_suffixes[0],
             seg_map_suffix=label_suffix,
-            metainfo={"classes": tuple(names), "palette": make_palette(len(names))},
+            metainfo={
+                "classes": tuple(names),
+                "palette": make_palette(len(names)),
+                "ignore_index": ignore_index,
+            },
+            ignore_index=ignore_index,
             reduce_zero_label=reduce_zero_label,
             indices=indices,
             pipeline=list(pipeline),
@@ -167,10 +186,27 @@ class FolderDataset(BaseSegDataset):
                 "seg_map_path": os.path.join(labels, name + self.seg_map_suffix),
                 "label_map": None,
                 "reduce_zero_label": self.reduce_zero_label,
+                "ignore_index": self.ignore_index,
                 "seg_fields": [],
             }
             for name in names
         ]
+
+
+def build_dataset(config: dict, **more: object) -> BaseSegDataset:
+    """The dataset of a config, with `more` on top; its rule of labels is one that can be meant.
+
+    Raises InputError, also for chosen classes (`metainfo.classes`) that it does not have.
+    """
+    kind = DATASETS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+    known = kind.METAINFO.get("classes") if isinstance(kind, type) else None
+    chosen = (config.get("metainfo") or {}).get("classes")
+    for name in chosen if known and isinstance(chosen, list | tuple) else ():
+        if name not in known:
+            raise InputError(f"{kind.__name__} has no class {name!r}{near(str(name), known)}")
+    built = DATASETS.build({**config, **more})
+    LabelRule.of_dataset(built)
+    return built
 
 
 def as_suffixes(suffix: str | Sequence[str]) -> tuple[str, ...]:

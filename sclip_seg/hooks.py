@@ -8,10 +8,10 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from PIL import Image
 from tqdm import tqdm
 
 from .drawing import side_by_side
+from .labels import LabelRule, as_picture
 
 
 @HOOKS.register_module()
@@ -34,17 +34,22 @@ class Progress(Hook):
 
 @HOOKS.register_module()
 class SaveLabels(Hook):
-    """Writes each predicted label map as an 8-bit PNG with the values that the dataset's own label files use."""
+    """Writes each predicted label map as PNG, with the values that the dataset's own label files use.
+
+    Of 8 bits, or of 16 for a dataset with values beyond 255.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
+        meta = runner.test_dataloader.dataset.metainfo
+        values = LabelRule.of(meta).values_of(np.arange(len(meta["classes"])))
         for sample in outputs:
-            labels = sample.pred_sem_seg.data[0].cpu().numpy() + int(bool(sample.get("reduce_zero_label")))
+            labels = values[sample.pred_sem_seg.data[0].cpu().numpy()]
             path = self.folder / name_of(runner, sample.img_path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(labels.astype(np.uint8)).save(path)
+            as_picture(labels).save(path)
 
 
 @HOOKS.register_module()

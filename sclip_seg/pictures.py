@@ -44,7 +44,8 @@ class CentreCrop(BaseTransform):
         return results
 
     def crop(self, pixels: np.ndarray, mode: InterpolationMode) -> np.ndarray:
-        """(H, W[, 3]) uint8 -> (size, size[, 3])."""
+        """(H, W[, 3]) uint8, or labels (H, W) of more bits, -> (size, size[, 3])."""
+        pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32)  # what pillow resizes by neighbours
         return np.array(center_crop(resize(Image.fromarray(pixels), self.size, mode), [self.size, self.size]))
 
 

@@ -164,12 +164,14 @@ def test_pictures_and_labels_that_lack_each_other(refused):
 def test_label_outside_the_classes(refused, workers):
     Image.fromarray(np.full((53, 73), 21, np.uint8)).save(LABEL)
     message = refused(options=[f"test_dataloader.num_workers={workers}"])
-    assert message.startswith(f"the label map {LABEL} has the value 21; labels run from 0 to 20")
+    assert message.startswith(
+        f"the label map {LABEL} has the value 21 (3869 pixels); the classes are 0 to 20, and 255 "
+    )
 
 
 def test_label_beyond_8_bits(refused):
     Image.fromarray(np.full((53, 73), 300, np.uint16)).save(LABEL)
-    assert f"the label map {LABEL} has values from 300 to 300" in refused()
+    assert f"the label map {LABEL} has the value 300 (3869 pixels); the classes are 0 to 20" in refused()
 
 
 def test_label_in_colours(refused):

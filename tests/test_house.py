@@ -43,6 +43,8 @@ LAYERS = {
             "data_check",
             "metric",
             "labels",
+            "label_files",
+            "notes",
             "pictures",
             "hooks",
             "preprocessor",

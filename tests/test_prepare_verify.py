@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from loaded import load_tool
+from mmseg.registry import DATASETS
 from PIL import Image
 from test_tools import result_of
 from test_tools import run as evaluate
@@ -183,7 +184,7 @@ def test_overview_shows_labels_over_pictures(voc, capsys):
     factor = 200 / max(height, width)
     y, x = height // 2 // 6 * 6 + 3, width // 2 // 6 * 6 + 3  # the middle of one of the label's squares
     label = voc[0][y, x]
-    palette = [*tool.verify.__globals__["DATASETS"].get("PascalVOCDataset").METAINFO["palette"], *[[128] * 3] * 235]
+    palette = [*DATASETS.get("PascalVOCDataset").METAINFO["palette"], *[[128] * 3] * 235]
     pixel = np.array(Image.open(VOC / "JPEGImages/2007_000000.jpg").convert("RGB"))[y, x]
     seen = sheet[8 + 18 + round(y * factor), 8 + round(x * factor)]
     assert np.abs(seen - (0.6 * np.array(palette[label]) + 0.4 * pixel)).max() <= 12

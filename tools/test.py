@@ -24,11 +24,11 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
+from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
 from sclip_seg.options import add_options
@@ -87,9 +87,14 @@ def evaluate(options: argparse.Namespace) -> dict:
         metrics = runner.test()
     result = describe(config, runner, metrics, total) if is_main_process() else {}
     if result:
+        metric, data = runner.test_evaluator.metrics[0], runner.test_dataloader.dataset
+        notes = metric.notes([data.get_data_info(index)["img_path"] for index in range(len(data))], result["partial"])
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=1)
+        result["warnings"] = list(dict.fromkeys([*getattr(warnings.showwarning, "shown", ()), *notes]))
         path = Path(config.work_dir) / "result.json"
         write_atomically(path, json.dumps(result, indent=2) + "\n")
-        print(runner.test_evaluator.metrics[0].table())
+        print("\n".join([metric.table(), *(f"note: {note}" for note in notes)]))
         print(f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)")
         print(result["signature"])
         print(f"written to {path}")
@@ -122,7 +127,7 @@ def check(config: Config) -> int:
     dataset = config.test_dataloader.dataset.to_dict()
     total = check_dataset(dataset)
     init_default_scope(config.default_scope)
-    classes = DATASETS.build({**dataset, "lazy_init": True}).metainfo["classes"]
+    classes = build_dataset(dataset, lazy_init=True).metainfo["classes"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the segmentor loads the vocabulary again and warns then
         Vocabulary.load(config.model.vocabulary).check(classes)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.labels import LoadLabels, without_zero
+from sclip_seg.label_files import read_labels
+from sclip_seg.labels import LabelRule
 
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
@@ -126,13 +127,12 @@ def _stem(picture: str, data: object) -> str:
 
 def _panels(item: dict, maps: list[tuple[str, Path]], palette: Sequence) -> tuple[list[Panel], set[int]]:
     """Picture, label and predictions, with the classes in the latter two."""
+    rule = LabelRule.of(item)
     with Image.open(item["img_path"]) as file:
-        picture = np.asarray(file.convert("RGB"))
+        picture = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     panels, present = [_panel("picture", picture)], set()
     for title, path in [("label", Path(item["seg_map_path"])), *maps]:
-        labels = LoadLabels.read(str(path))
-        if item.get("reduce_zero_label"):
-            labels = without_zero(labels)
+        labels = rule.classes_of(read_labels(str(path)))
         present |= {int(c) for c in np.unique(labels)}
         fits = labels.shape == picture.shape[:2]  # CLIPtrase's own protocol cuts a square out
         below = picture if fits else np.full((*labels.shape, 3), 255, np.uint8)
