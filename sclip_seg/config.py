@@ -122,6 +122,11 @@ def load_config(
     except Exception as error:
         raise InputError(f"--cfg-options {options} cannot be applied: {error}") from error
     check_parts(config)
+    for key in ("load_from", "resume"):  # mmengine would unpickle what they name
+        if config.get(key):
+            raise InputError(
+                f"{key} is no setting here: weights are model.backbone.pretrained, a run goes on by --resume"
+            )
     return config
 
 
