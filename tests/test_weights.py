@@ -9,7 +9,8 @@ import torch
 from conftest import TINY
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+from weight_files import Archive
 
 from sclip_seg import checkpoint, facts, weights
 from sclip_seg.encoder import DenseCLIP
@@ -17,26 +18,6 @@ from sclip_seg.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")  # deprecated, and what OpenAI's files are
 TAIL = dict(type="LastBlock", attention="qk")
-
-
-class Archive(nn.Module):
-    """Holds a state dict under its own names, with the three settings that OpenAI's archives carry as buffers."""
-
-    def __init__(self, state: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, tensor in state.items():
-            *folders, leaf = name.split(".")
-            holder = self
-            for folder in folders:
-                if not hasattr(holder, folder):
-                    holder.add_module(folder, nn.Module())
-                holder = getattr(holder, folder)
-            holder.register_buffer(leaf, tensor)
-        for name, value in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
-            self.register_buffer(name, torch.tensor(value))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image
 
 
 @pytest.fixture(scope="session")
