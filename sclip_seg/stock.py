@@ -56,13 +56,12 @@ def named(arch: str, pretrained: str | None) -> tuple[str, str | None]:
 
 def stock_name(path: Path, content: dict) -> str:
     """open_clip's name of the model that a config describes. Raises InputError."""
-    if path.name == "open_clip_config.json":
-        model = content.get("model_cfg")
-        shape, quick = _of_open_clip(model) if isinstance(model, dict) else None, bool((model or {}).get("quick_gelu"))
-        if shape is not None:
-            refuse_unread(path.parent.name, model)
-    else:
-        shape, quick = _of_transformers(content), False
+    model, shape, quick = content.get("model_cfg"), None, False
+    if path.name != "open_clip_config.json":
+        shape = _of_transformers(content)
+    elif isinstance(model, dict) and (shape := _of_open_clip(model)) is not None:
+        refuse_unread(path.parent.name, model)
+        quick = bool(model.get("quick_gelu"))
     stocks = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
     alike = [name for name, config in stocks.items() if shape is not None and _of_open_clip(config) == shape]
     alike.sort(key=lambda name: bool(stocks[name].get("quick_gelu")) != quick)
@@ -83,8 +82,10 @@ def _of_transformers(content: dict) -> dict | None:
     if content.get("model_type") != "clip" or not all(isinstance(part, dict) for part in given):
         return None
     vision, text = VISION | given[0], TEXT | given[1]
-    heads = vision["num_attention_heads"]
-    head_width = vision["hidden_size"] // heads if isinstance(heads, int) and heads > 0 else None
+    numbers = [*(vision[key] for key in VISION), *(text[key] for key in TEXT), vision.get("intermediate_size", 1)]
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
+        return None
+    head_width = vision["hidden_size"] // vision["num_attention_heads"]
     ratio = vision.get("intermediate_size", 4 * vision["hidden_size"]) / vision["hidden_size"]
     return {
         "embed_dim": content.get("projection_dim", 512),
