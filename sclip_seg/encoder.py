@@ -15,6 +15,7 @@ from .errors import InputError
 from .guide import Guide
 from .positions import RULES, resample
 from .registry import MODELS, TAILS
+from .settings import Seed, checked
 from .tail import Tail
 from .text import TextBank
 from .trace import Trace, position
@@ -23,6 +24,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @MODELS.register_module()
+@checked
 class DenseCLIP(nn.Module):
     """Patch features of a frozen CLIP: windows (N, 3, H, W) -> trunk -> `Trace` -> tail -> (N, D, h, w).
 
@@ -55,7 +57,7 @@ class DenseCLIP(nn.Module):
         quick_gelu: bool | None = None,
         positions: str = "sclip",
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
         compile: bool = False,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,

@@ -21,6 +21,7 @@ from .errors import InputError
 from .guide_weights import build
 from .positions import RULES, resample
 from .registry import GUIDES
+from .settings import Pixels, Seed
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class TimmGuide(_TimmModel):
         positions: str = "dino",
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         if positions not in RULES:
             raise InputError(f"the guide's positions are {positions!r}; choose one of {', '.join(RULES)}")
@@ -161,10 +162,10 @@ class SAMGuide(_TimmModel):
         self,
         arch: str = "samvit_base_patch16.sa1b",
         pretrained: str | None = "timm",
-        side: int = 1024,
+        side: Pixels = 1024,
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(arch, pretrained, options, folder, seed)
         if not isinstance(self.model, VisionTransformerSAM):

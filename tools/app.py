@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sclip_seg.config import CONFIGS, choices, near
-from sclip_seg.errors import InputError
+from sclip_seg.command import Parser, at_least_one, run
+from sclip_seg.config import CONFIGS, choices
+from sclip_seg.errors import InputError, near
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -31,14 +32,14 @@ LARGEST_UPLOAD = "100mb"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=7860, help="default: 7860")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--port", type=at_least_one, default=7860, help="default: 7860")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; 0.0.0.0 serves the network")
     parser.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="what the page opens with")
     parser.add_argument("--examples", type=Path, metavar="DIR", help="example pictures; default: drawn scenes")
     parser.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows; default: the fastest")
     options = parser.parse_args(arguments)
-    if not 1 <= options.port <= 65535:
+    if options.port > 65535:
         parser.error("--port is a number from 1 to 65535")
     return options
 
@@ -46,18 +47,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when it is ended, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+    return run(lambda: open_page(options))
+
+
+def open_page(options: argparse.Namespace) -> None:
+    """Serves until it is ended, by Ctrl-C or a signal, which is no failure."""
+    check(options)
+    given = pictures_of(options.examples) if options.examples else []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        check(options)
-        given = pictures_of(options.examples) if options.examples else []
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with tempfile.TemporaryDirectory(prefix="sclip_seg-", ignore_cleanup_errors=True) as folder:
             serve(options, given, Path(folder))
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print()
-    return 0
 
 
 def check(options: argparse.Namespace) -> None:
