@@ -185,11 +185,6 @@ def load_config(
     for key, value in (options or {}).items():
         put(config._cfg_dict, key, value)
     check_parts(config)
-    for key in ("load_from", "resume"):  # mmengine would unpickle what they name
-        if config.get(key):
-            raise InputError(
-                f"{key} is no setting here: weights are model.backbone.pretrained, a run goes on by --resume"
-            )
     return config
 
 
