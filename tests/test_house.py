@@ -31,11 +31,18 @@ LAYERS = {
         "scores",
         "positions",
         "registry",
+        "unpickling",
+        "torch_file",
+        "checkpoint",
+        "layouts",
         "toy.world",
         "methods.*",
         "refine.*",
     ),
-    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
+    2: (
+        *("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
+        *("facts", "snapshot", "stock", "guide_weights"),
+    ),
     3: (
         *(
             "segmentor",
@@ -62,6 +69,7 @@ OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "saf
 GRANTED = {
     "registry": {"mmengine"},
     "refine": {"scipy", "transformers"},
+    "checkpoint": {"safetensors"},
     "methods": {"tail", "text", "guide", "scipy", "sklearn", "torchvision"},
 }
 STANDARD = sys.stdlib_module_names
