@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -12,11 +11,9 @@ from mmengine.config import Config, DictAction
 from ..config import load_config
 from ..data_check import check_dataset
 from ..errors import InputError
-from ..result import config_digest, short_hash, versions
+from ..result import code_digest, config_digest, short_hash
 
-PACKAGE = Path(__file__).parents[1]
 RESULT = {"miou", "images", "images_in_dataset", "partial", "config_digest"}
-CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -143,14 +140,6 @@ def parse_options(options: Sequence[str]) -> dict:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
     return parser.parse_args(["--cfg-options", *options] if options else []).cfg_options
-
-
-@cache
-def code_digest(tool: str) -> str:
-    """Of everything that computes a score: the package, the tool, and the libraries' versions."""
-    here = Path(__file__).parent  # the grid computes none
-    files = sorted(path for pattern in CODE for path in PACKAGE.rglob(pattern) if here not in path.parents)
-    return short_hash([versions(), *(short_hash(path.read_bytes().hex()) for path in [*files, Path(tool)])])
 
 
 def count_pictures(config: Config, counted: dict[str, int | InputError]) -> int:
