@@ -61,11 +61,11 @@ def data_digest(dataset: BaseSegDataset, keys: Iterable[str]) -> str:
     return _hash([label_rule(dataset), sorted(keys)], 6)
 
 
-def digest_of(config: dict) -> str:
-    """The digest of a whole dataset config `dict(type=..., data_root=..., indices=...)`."""
+def digest_of(config: dict, believe: bool = True) -> str:
+    """The digest of a dataset config `dict(type=..., data_root=..., indices=...)`; `believe` as in `picture_keys`."""
     init_default_scope("mmseg")
     dataset = DATASETS.build({**config, "pipeline": [], "test_mode": True, "lazy_init": False})
-    return data_digest(dataset, picture_keys(dataset))
+    return data_digest(dataset, picture_keys(dataset, believe))
 
 
 def file_hashes(paths: Iterable[str], root: Path, believe: bool = True) -> dict[str, str]:

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from sclip_seg.data_check import Layout, check_dataset
+from sclip_seg.data_digest import digest_of
 from sclip_seg.errors import InputError
 from sclip_seg.labels import IGNORE, LoadLabels
 
@@ -22,7 +23,8 @@ TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 class Findings:
     """What a look through a dataset has brought to light.
 
-    `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault.
+    `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault;
+    `digest` is that of the data looked at, as a run on them has it in its signature, every file read for it.
     """
 
     classes: tuple[str, ...]
@@ -30,6 +32,7 @@ class Findings:
     reduce_zero_label: bool
     pixels: np.ndarray
     looked_at: int = 0
+    digest: str = ""
     faults: list[str] = field(default_factory=list)
     good: list[tuple[str, str]] = field(default_factory=list)
 
@@ -41,7 +44,7 @@ class Findings:
         return (
             f"{self.looked_at} pictures looked at, {len(self.good)} of them without a fault; "
             f"{len(self.classes) - len(absent)} of {len(self.classes)} classes occur{names}; "
-            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored"
+            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored; data digest {self.digest}"
         )
 
 
@@ -75,6 +78,7 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
             fault = _look(picture, label, findings)
             faults.extend([fault] if fault else [])
             findings.good.extend([] if fault else [(picture, label)])
+    findings.digest = digest_of({**dataset, **({"indices": first} if first else {})}, believe=False)
     return findings
 
 
