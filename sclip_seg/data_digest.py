@@ -112,7 +112,7 @@ def _hash_of_file(path: str) -> str:
         with open(path, "rb") as file:
             while block := file.read(BLOCK):
                 total.update(block)
-    except OSError:
+    except (OSError, ValueError):  # a name that no system has
         return UNREADABLE
     return total.hexdigest()
 
