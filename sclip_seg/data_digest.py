@@ -56,6 +56,13 @@ def picture_keys(dataset: BaseSegDataset, believe: bool = True) -> list[str]:
     return [_hash([[name, hashes[path]] for path, name in pair], 8) for pair in pairs]
 
 
+def is_touched(dataset: BaseSegDataset, since: int) -> bool:
+    """Whether a file of the dataset has been written or put in place since then (nanoseconds as of `time.time_ns`)."""
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    states = (_state(info[key]) for info in infos for key in ("img_path", "seg_map_path") if info.get(key))
+    return any(state is None or max(state[1:]) > since for state in states)
+
+
 def data_digest(dataset: BaseSegDataset, keys: Iterable[str]) -> str:
     """Twelve hex digits over the label rule and the `picture_keys` of those pictures that are scored, in any order."""
     return _hash([label_rule(dataset), sorted(keys)], 6)

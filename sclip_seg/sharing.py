@@ -7,6 +7,7 @@ measures again what has changed since.
 
 import json
 import re
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from mmengine.registry import DATA_SAMPLERS, HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
 
-from .data_digest import data_digest, picture_keys
+from .data_digest import data_digest, is_touched, picture_keys
 from .errors import InputError
 from .files import clear_drafts, write_atomically
 from .hooks import PictureFiles
@@ -89,6 +90,7 @@ class Journal(Hook):
         """The settings' key, the pictures' keys, and what is done already; without `resume` the folder is emptied."""
         dataset = runner.test_dataloader.dataset
         key = short_hash(settings_of_counts(runner.cfg, model, dataset))
+        self.began = time.time_ns()
         pictures = picture_keys(dataset)
         check_own(self.folder, ranks)
         if not self.resume:
@@ -113,10 +115,21 @@ class Journal(Hook):
         barrier()
 
     def digest(self, runner: Runner, skipped: Sequence[int] = ()) -> str:
-        """Of the data that were scored: all but the pictures of these indices."""
-        without = frozenset(skipped)
-        keys = [key for index, key in enumerate(self.pictures) if index not in without]
-        return data_digest(runner.test_dataloader.dataset, keys)
+        """Of the data that were scored: all but the pictures of these indices. On the first rank.
+
+        Raises InputError where they have changed while the run was at work; its journal knows what to measure again.
+        """
+        dataset, without = runner.test_dataloader.dataset, frozenset(skipped)
+        if is_touched(dataset, self.began):
+            pairs = enumerate(zip(self.pictures, picture_keys(dataset), strict=True))
+            changed = [index for index, (then, now) in pairs if then != now and index not in without]
+            if changed:
+                path = dataset.get_data_info(changed[0])["img_path"]
+                raise InputError(
+                    f"{len(changed)} of the pictures or their label maps have changed while the run was at work, "
+                    f"{path} among them: --resume measures them again, and keeps the others"
+                )
+        return data_digest(dataset, (key for index, key in enumerate(self.pictures) if index not in without))
 
 
 def segmentor_of(runner: Runner) -> OpenVocabSegmentor:
