@@ -255,6 +255,7 @@ def test_refused_run_leaves_an_older_result_and_other_files(refused):
     LABEL.write_bytes(b"")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "mine", options=["model.logit_scale=3"])
     Path("notes").mkdir()
+    Path("notes/mine.txt").write_text("kept")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "notes")
 
 
