@@ -14,13 +14,15 @@ ROOT = Path(__file__).parents[1]
 # Writes the result that its cell.json asks for. What it does otherwise stands in `stub.json` in the working folder:
 # METHOD -> lines to print before failing, or seconds to wait after the first picture of the journal.
 STUB = """
-import json, os, sys, time
+import fcntl, json, os, sys, time
 from pathlib import Path
 
 method = Path(sys.argv[1]).stem
 folder = Path(sys.argv[sys.argv.index("--work-dir") + 1])
 with open("calls.txt", "a") as calls:
     calls.write(" ".join([os.environ.get("CUDA_VISIBLE_DEVICES", "-"), *sys.argv[1:]]) + "\\n")
+lock = (folder / "run.lock").open("w")
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 does = json.loads(Path("stub.json").read_text()).get(method, {})
 journal = folder / "progress" / "rank0.jsonl"
 if "wait" in does:

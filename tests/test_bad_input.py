@@ -17,8 +17,10 @@ LABEL, PICTURE = VOC / "SegmentationClass/2007_000001.png", VOC / "JPEGImages/20
 
 
 def files():
-    """Every path below the working folder, with its content."""
-    return {path: path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
+    """Every file below the working folder and every empty one, the journal of a begun run aside."""
+    paths = [path for path in Path().rglob("*") if "progress" not in path.parts]
+    whole = [path for path in paths if path.is_file() or not any(path.iterdir())]
+    return {path: path.read_bytes() if path.is_file() else None for path in whole}
 
 
 @pytest.fixture
@@ -255,6 +257,7 @@ def test_refused_run_leaves_an_older_result_and_other_files(refused):
     LABEL.write_bytes(b"")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "mine", options=["model.logit_scale=3"])
     Path("notes").mkdir()
+    Path("notes/mine.txt").write_text("kept")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "notes")
 
 

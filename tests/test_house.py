@@ -22,7 +22,7 @@ MODULES = [path for path in FILES if not path.endswith("__init__.py")]
 METHODS = [path for path in MODULES if path.startswith("methods/")]
 # Each layer imports from those before it only, and from more of the outside than they.
 LAYERS = {
-    0: ("version", "errors", "settings", "options", "vocabulary"),
+    0: ("version", "errors", "settings", "options", "vocabulary", "files"),
     1: (
         "attention",
         "block",
@@ -60,13 +60,15 @@ LAYERS = {
             "spliced",
         ),
         *("published_figures", "app.*", "grid.*", "prepare.*", "report.*"),
-        *("result", "drawing", "attention_drawing", "predictor", "files", "mmcv_shim", "sharing"),
+        *("result", "drawing", "attention_drawing", "predictor", "mmcv_shim", "sharing"),
+        *("data_digest", "evaluation", "work_folder"),
     ),
 }
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}
 # What a lower layer may still take: a method may extend a tail and knows the text bank's type, clusters and filters
 # are scikit-learn's and scipy's, and the shelves are mmengine's.
 GRANTED = {
+    "files": {"PIL"},
     "registry": {"mmengine"},
     "refine": {"scipy", "transformers"},
     "checkpoint": {"safetensors"},

@@ -123,7 +123,7 @@ def test_said_in_the_run_beside_the_table_in_the_result_and_by_verify(name, data
     assert [f"warning: {text}" for text in kept] == told.err.strip().splitlines()
     (note,) = [text for text in kept if parts[0] in text]
     assert parts[1] in note
-    table, _, below = told.out.partition("\nnote: ")
+    table, _, below = told.out.partition("\nwarning: ")
     assert below.startswith(f"{note}\n")
     assert table.rstrip().endswith("+")
     found = verify(

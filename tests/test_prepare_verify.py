@@ -12,6 +12,8 @@ from test_tools import result_of
 from test_tools import run as evaluate
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 
+from sclip_seg.data_digest import digest_of
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -55,6 +57,7 @@ def test_good_tree(name, capsys):
     classes = len(np.unique(values[values != 255]))
     assert f"; {classes} of " in printed
     assert f"{100 * np.mean(values == 255):.1f} % of the pixels are ignored" in printed
+    assert f"data digest {digest_of(dataset_settings(name, Path('data'))[0])}\n" in printed
     assert Path(f"work_dirs/prepare/{name}.png").is_file()
 
 

@@ -6,10 +6,13 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from grids import ROOT, stop_when, tool, toy_world
+from PIL import Image
 
 from sclip_seg.config import choices, load_config
+from sclip_seg.data_digest import digest_of
 from sclip_seg.grid import compare
 from sclip_seg.grid.cell import Cell, Request, parse_options
 from sclip_seg.grid.run import Outcome
@@ -88,6 +91,20 @@ def test_results_stay_finished_without_their_data(stub):
     Path("data/toy").rename("elsewhere")
     assert stub("--methods", "sclip", *TOY) == 0
     assert len(stub.calls()) == 1
+
+
+def test_labels_mended_since_are_measured_again(stub):
+    """A result that states the digest of its data is one of these data only."""
+    assert stub("--methods", "sclip", *TOY) == 0
+    path = GRID / "sclip/toy/toy/result.json"
+    dataset = load_config(ROOT / "configs/sclip.py", "toy", "toy").test_dataloader.dataset.to_dict()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": {"digest": digest_of(dataset)}}))
+    assert stub("--methods", "sclip", *TOY) == 0
+    assert len(stub.calls()) == 1
+    label = min(Path("data/toy/labels/val").iterdir())
+    Image.fromarray(np.array(Image.open(label))[::-1].copy()).save(label)
+    assert stub("--methods", "sclip", *TOY) == 0
+    assert len(stub.calls()) == 2
 
 
 def test_stopped_grid_ends_its_children_and_goes_on(stub, capsys):

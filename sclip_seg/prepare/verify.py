@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from sclip_seg.data_check import Layout, check_dataset
+from sclip_seg.data_digest import digest_of
 from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
 from sclip_seg.label_files import read_labels
@@ -25,7 +26,8 @@ class Findings:
     """What a look through a dataset has brought to light.
 
     `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault;
-    `notes` say what is no fault but cannot be meant.
+    `notes` say what is no fault but cannot be meant; `digest` is that of the data looked at, as a run on them has it in
+    its signature, every file read for it.
     """
 
     classes: tuple[str, ...]
@@ -33,6 +35,7 @@ class Findings:
     rule: LabelRule
     pixels: np.ndarray
     looked_at: int = 0
+    digest: str = ""
     faults: list[str] = field(default_factory=list)
     good: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -45,7 +48,7 @@ class Findings:
         return (
             f"{self.looked_at} pictures looked at, {len(self.good)} of them without a fault; "
             f"{len(self.classes) - len(absent)} of {len(self.classes)} classes occur{names}; "
-            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored"
+            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored; data digest {self.digest}"
         )
 
 
@@ -81,6 +84,7 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
             findings.good.extend([] if fault else [(picture, label)])
     partial = bool(faults) or findings.looked_at < len(built)
     findings.notes = notes_on(built.metainfo, pixels[:-1], None, [picture for picture, _ in findings.good], partial)
+    findings.digest = digest_of({**dataset, **({"indices": first} if first else {})}, believe=False)
     return findings
 
 
