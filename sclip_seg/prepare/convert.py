@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from sclip_seg.datasets import find_files, read_list
+from sclip_seg.data_files import find_files, read_list
 from sclip_seg.errors import InputError
 from sclip_seg.labels import LoadLabels
 from sclip_seg.prepare.context import convert_context
