@@ -76,14 +76,17 @@ def axis(
 
 @lru_cache(maxsize=256)
 def _operator(a: Axis, size: int, cells: int) -> Tensor:
-    seen = slice(a.before, a.before + a.crop)
-    enlarge = bilinear(cells, a.crop + a.before + a.after)[seen]
-    lattice = torch.zeros(a.side, len(a.starts), cells, dtype=torch.float64)
-    cover = torch.zeros(a.side, 1, 1, dtype=torch.float64)
-    for index, start in enumerate(a.starts):
-        lattice[start : start + a.crop, index] = enlarge
+    """What `bilinear(side, size) @ scores` would be, without that matrix: a long side has one of gigabytes."""
+    enlarge = bilinear(cells, a.crop + a.before + a.after)[a.before : a.before + a.crop]
+    cover = torch.zeros(a.side, 1, dtype=torch.float64)
+    for start in a.starts:
         cover[start : start + a.crop] += 1
-    return (bilinear(a.side, size) @ (lattice / cover).flatten(1)).float()
+    operator = torch.empty(size, len(a.starts), cells)
+    for index, start in enumerate(a.starts):
+        scores = torch.zeros(a.side, cells, dtype=torch.float64)
+        scores[start : start + a.crop] = enlarge / cover[start : start + a.crop]
+        operator[:, index] = F.interpolate(scores.T[None], size=size, mode="linear", align_corners=False)[0].T
+    return operator.flatten(1)
 
 
 def bilinear(source: int, target: int) -> Tensor:

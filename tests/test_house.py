@@ -45,6 +45,8 @@ LAYERS = {
             "metric",
             "labels",
             "pictures",
+            "headers",
+            "depth",
             "hooks",
             "preprocessor",
             "config",
