@@ -69,6 +69,8 @@ def check_pixels(height: int, width: int) -> None:
     told = os.environ.get(OPTION, str(MOST_PIXELS))
     if not re.fullmatch(r"[0-9_]+", told) or not int(told):
         raise InputError(f"{OPTION} in the environment is {told!r}; it is a number of pixels")
+    if not height * width:
+        raise InputError("it has no pixels")
     if height * width > int(told):
         raise InputError(
             f"it has {width} x {height} pixels, {height * width:,} in all, and the limit is {int(told):,}; "

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .prompts import tell_of_prompts
 from .vocabulary import Vocabulary
 
 BATCH = 512
@@ -53,6 +54,7 @@ def text_bank(
     `known` are features (D,) of queries that were encoded before with all of this; those that are not get there.
     """
     queries = list(dict.fromkeys(vocabulary.queries))
+    tell_of_prompts(clip, arch, queries, templates)
     path = None
     if cache is not None:
         content = "\n".join([key, arch, open_clip.__version__, *templates, "", *queries])

@@ -35,7 +35,7 @@ LAYERS = {
         "methods.*",
         "refine.*",
     ),
-    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
+    2: ("tail", "encoder", "weights", "text", "prompts", "templates", "auxiliary_texts", "guide"),
     3: (
         *(
             "segmentor",
@@ -46,6 +46,8 @@ LAYERS = {
             "labels",
             "pictures",
             "headers",
+            "words",
+            "arguments",
             "depth",
             "hooks",
             "preprocessor",

@@ -10,6 +10,7 @@ several windows: shown is the one whose middle it is nearest to, framed.
 import argparse
 import io
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 
 import sclip_seg
 from sclip_seg.attention_drawing import at_panel_size, grid, heat, score_map, weights_of
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, warn_once
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.pictures import read_picture
 from sclip_seg.predictor import AttentionRow, Prediction
@@ -68,7 +69,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--classes",
         metavar="WORDS",
-        help="commas separate classes, ';' synonyms; for --scores, and for methods whose attention looks at words",
+        help="commas separate classes, ';' synonyms; or a class file, FILE.txt; for --scores, and for methods whose "
+        "attention looks at words",
     )
     parser.add_argument("--background", metavar="WORDS", help="words of one class more")
     parser.add_argument("--scores", action="store_true", help="also draw the score map of every word of --classes")
@@ -111,6 +113,7 @@ def heads(text: str) -> tuple[int, ...] | None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+    warnings.showwarning = warn_once()
     try:
         draw(options)
     except (InputError, OSError) as error:
