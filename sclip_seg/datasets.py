@@ -3,7 +3,6 @@
 VOC21, Context, COCO-Stuff, Cityscapes and ADE20K are mmseg's own classes.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
+from sclip_seg.data_files import as_suffixes, load_data_list
 from sclip_seg.errors import InputError, near
 from sclip_seg.labels import LabelRule, LabelValue, default_ignore
 from sclip_seg.settings import Count, Natural
@@ -172,26 +172,6 @@ class FolderDataset(BaseSegDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> list[dict]:
-        """mmseg's rule for several picture suffixes: the list file's order, or else sorted by path."""
-        pictures, labels = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
-        found = find_pictures(pictures, self.picture_suffixes, labels, self.seg_map_suffix)
-        names = read_list(self.ann_file) if self.ann_file else sorted(found, key=found.__getitem__)
-        absent = [name for name in names if name not in found]
-        if absent:
-            raise InputError(f"list file {self.ann_file}: no picture {absent[0]} in {pictures}")
-        return [
-            {
-                "img_path": os.path.join(pictures, found[name]),
-                "seg_map_path": os.path.join(labels, name + self.seg_map_suffix),
-                "label_map": None,
-                "reduce_zero_label": self.reduce_zero_label,
-                "ignore_index": self.ignore_index,
-                "seg_fields": [],
-            }
-            for name in names
-        ]
-
 
 def build_dataset(config: dict, **more: object) -> BaseSegDataset:
     """The dataset of a config, with `more` on top; its rule of labels is one that can be meant.
@@ -209,51 +189,5 @@ def build_dataset(config: dict, **more: object) -> BaseSegDataset:
     return built
 
 
-def as_suffixes(suffix: str | Sequence[str]) -> tuple[str, ...]:
-    """One suffix or several, as several; the longest first, since a file belongs to the longest that fits."""
-    return (suffix,) if isinstance(suffix, str) else tuple(sorted(suffix, key=len, reverse=True))
-
-
-def find_files(folder: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Files that end in one of the suffixes, in subfolders too, relative to the folder, in no order.
-
-    Hidden files are left out, as mmengine leaves them out.
-    """
-    found, prefixes = [], [""]
-    while prefixes:
-        prefix = prefixes.pop()
-        for entry in os.scandir(os.path.join(folder, prefix)):
-            if entry.is_dir():
-                prefixes.append(prefix + entry.name + "/")
-            elif entry.name.endswith(suffixes) and not entry.name.startswith("."):
-                found.append(prefix + entry.name)
-    return found
-
-
-def find_pictures(pictures: str, suffixes: tuple[str, ...], labels: str, label_suffix: str) -> dict[str, str]:
-    """NAME -> path relative to the picture folder. Where labels lie in the same folder, they are left out.
-
-    Raises InputError when two pictures share a NAME, and so a label.
-    """
-    together = os.path.normpath(pictures) == os.path.normpath(labels)
-    found: dict[str, str] = {}
-    for path in find_files(pictures, suffixes):
-        if together and path.endswith(label_suffix):
-            continue
-        name = next(path.removesuffix(suffix) for suffix in suffixes if path.endswith(suffix))
-        if name in found:
-            raise InputError(
-                f"pictures {found[name]} and {path} in {pictures} would share the label "
-                f"{name}{label_suffix}: rename one, or name a single picture suffix"
-            )
-        found[name] = path
-    return found
-
-
-def read_list(ann_file: str) -> list[str]:
-    """The NAMEs in a list file, one a line. Raises InputError at an empty line."""
-    with open(ann_file, encoding="utf-8") as lines:
-        names = [line.strip() for line in lines]
-    if "" in names:
-        raise InputError(f"list file {ann_file}, line {names.index('') + 1}: empty line; delete it")
-    return names
+# mmseg's own rule takes pictures of hidden folders (.ipynb_checkpoints), and names with a byte order mark in front.
+BaseSegDataset.load_data_list = load_data_list

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .files import write_atomically
+from .prompts import tell_of_prompts
 from .vocabulary import Vocabulary
 
 BATCH = 512
@@ -55,6 +56,7 @@ def text_bank(
     `known` are features (D,) of queries that were encoded before with all of this; those that are not get there.
     """
     queries = list(dict.fromkeys(vocabulary.queries))
+    tell_of_prompts(clip, arch, queries, templates)
     path, content = None, ""
     if cache is not None:
         content = bank_key(clip, arch, queries, templates, key)

@@ -20,7 +20,7 @@ from sclip_seg.app.session import Found, Look, Session, Wish, open_picture, sile
 from sclip_seg.errors import InputError
 from sclip_seg.toy.world import draw
 
-WORDS, GROUNDS = "tomato, brick; wall, leaf", "sand; water, snow, grass"
+WORDS, GROUNDS = "tomato, brick; plum, leaf", "sand; water, snow, grass"
 SCENE = draw(7, 1, 72, 90, count=(3, 4)).image
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
 tool = load_tool("app")

@@ -22,7 +22,7 @@ MODULES = [path for path in FILES if not path.endswith("__init__.py")]
 METHODS = [path for path in MODULES if path.startswith("methods/")]
 # Each layer imports from those before it only, and from more of the outside than they.
 LAYERS = {
-    0: ("version", "errors", "settings", "options", "vocabulary", "files"),
+    0: ("version", "errors", "settings", "options", "handed_in", "vocabulary", "files"),
     1: (
         "attention",
         "block",
@@ -40,19 +40,24 @@ LAYERS = {
         "refine.*",
     ),
     2: (
-        *("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
+        *("tail", "encoder", "weights", "text", "prompts", "templates", "auxiliary_texts", "guide"),
         *("facts", "snapshot", "stock", "guide_weights"),
     ),
     3: (
         *(
             "segmentor",
             "datasets",
+            "data_files",
             "data_check",
             "metric",
             "labels",
             "label_files",
             "notes",
             "pictures",
+            "headers",
+            "words",
+            "arguments",
+            "depth",
             "hooks",
             "preprocessor",
             "command",

@@ -69,7 +69,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--classes",
         metavar="WORDS",
-        help="commas separate classes, ';' synonyms; for --scores, and for methods whose attention looks at words",
+        help="commas separate classes, ';' synonyms; or a class file, FILE.txt; for --scores, and for methods whose "
+        "attention looks at words",
     )
     parser.add_argument("--background", metavar="WORDS", help="words of one class more")
     parser.add_argument("--scores", action="store_true", help="also draw the score map of every word of --classes")

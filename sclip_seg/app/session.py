@@ -14,7 +14,8 @@ from ..attention_drawing import heat
 from ..drawing import overlay, shares
 from ..errors import InputError
 from ..pictures import read_picture
-from ..predictor import Predictor, load, split_words
+from ..predictor import Predictor, load
+from ..words import split_words
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
 PACKAGE = Path(__file__).parents[1]
@@ -105,12 +106,13 @@ class Session:
     def run(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> tuple[list[Found], list[str]]:
         """What each method finds in a picture (H, W, 3) uint8 RGB, and what a user should know about the words."""
         found = []
-        split_words(wish.words)  # refuses what is wrong with them before models are loaded
+        words = split_words(wish.words)  # refuses what is wrong with them before models are loaded; reads no file
+        background = split_words(wish.background) if wish.background.strip() else None
         with heard() as notes:
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: loading")
                 model = self.model(method, wish.backbone)
-                model.set_words(wish.words, wish.background.strip() or None)
+                model.set_words(words, background)
                 report((index + 0.5) / len(wish.methods), f"{method}: computing")
                 prediction = model(picture)
                 labels = prediction.labels.astype(np.uint16)  # its score maps, which are large, are not kept
@@ -125,7 +127,8 @@ class Session:
                 report(index / len(wish.methods), f"{method}: attention")
                 model = self.model(method, wish.backbone)
                 if wish.words.strip():
-                    model.set_words(wish.words, wish.background.strip() or None)
+                    background = split_words(wish.background) if wish.background.strip() else None
+                    model.set_words(split_words(wish.words), background)
                 else:
                     model.forget_words()  # those of a run before are not asked for now
                 try:

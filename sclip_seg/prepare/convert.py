@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from sclip_seg.datasets import find_files, read_list
+from sclip_seg.data_files import find_files, read_list
 from sclip_seg.errors import InputError
 from sclip_seg.label_files import narrow, read_labels, whole_numbers
 from sclip_seg.labels import as_picture
