@@ -1,5 +1,6 @@
 """What the page computes: a picture and words in, labels and attention out. It knows no page."""
 
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ..predictor import Predictor, load, split_words
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
 PACKAGE = Path(__file__).parents[1]
 KEPT = 4  # models in memory
+MOST_CHARACTERS, MOST_WORDS = 20_000, 2_000  # of words and background words together
 Report = Callable[[float, str], None]
 
 
@@ -105,6 +107,7 @@ class Session:
     def run(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> tuple[list[Found], list[str]]:
         """What each method finds in a picture (H, W, 3) uint8 RGB, and what a user should know about the words."""
         found = []
+        check(wish)
         split_words(wish.words)  # refuses what is wrong with them before models are loaded
         with heard() as notes:
             for index, method in enumerate(wish.methods):
@@ -120,6 +123,7 @@ class Session:
     def look(self, picture: np.ndarray, point: tuple[int, int], wish: Wish, report: Report = silent) -> list[Look]:
         """What a point (y, x) of a picture looks at under each method; words are needed by those with feedback only."""
         looks = []
+        check(wish)
         with heard():
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: attention")
@@ -135,10 +139,22 @@ class Session:
         return looks
 
 
+def check(wish: Wish) -> None:
+    """Raises InputError for more words than a page that others use as well should compute with."""
+    text = f"{wish.words},{wish.background}"
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"the words have {len(text) - 1} characters, and this page takes {MOST_CHARACTERS}")
+    count = text.count(",") + text.count(";") + 1
+    if count > MOST_WORDS:
+        raise InputError(f"these are {count} words, and this page takes {MOST_WORDS}")
+
+
 def open_picture(path: str | Path | None) -> Picture:
     """The file, scaled down to `LONG_SIDE`. Raises InputError, in words, where there is none or it cannot be read."""
     if not path:
         raise InputError("there is no picture: upload one, paste one, or take an example")
+    if not os.path.isfile(path):
+        raise InputError(f"{Path(path).name} cannot be read as a picture: it is no longer kept here; give it again")
     try:
         pixels = read_picture(path)[..., ::-1]
     except InputError as error:  # its message names the upload's place on this machine, which tells a user nothing
