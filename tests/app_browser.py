@@ -1,6 +1,7 @@
 """The page of tools/app.py on a free port, and one headless Chromium that looks at it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def started(folder, *arguments):
             raise AssertionError(log.read_text()) from error
         yield server, port, log
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)
         try:
             server.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from browser import Page as Parsed
+from hypothesis import given
+from hypothesis import strategies as st
 from loaded import load_tool
 from made_results import HOSTILE
 from PIL import Image
@@ -85,6 +88,22 @@ def test_empty_words_are_refused_before_models_are_loaded(monkeypatch, words):
         Session("cpu").run(SCENE, wish(words))
 
 
+@given(st.integers(1, 3 * session.MOST_WORDS), st.integers(0, 30), st.sampled_from(",;"))
+def test_words_are_bounded_before_models_are_loaded(count, length, between):
+    words = between.join(["x" * (1 + length)] * count)
+    is_fine = len(words) + 5 <= session.MOST_CHARACTERS and count + 2 <= session.MOST_WORDS
+    for asked in (wish(words, "sea;w"), wish("sea;w", words)):
+        if is_fine:
+            session.check(asked)
+            continue
+        never = Session("cpu")
+        never.model = lambda *_: pytest.fail("a model was built")
+        for ask in (lambda wish, s=never: s.run(SCENE, wish), lambda wish, s=never: s.look(SCENE, (1, 1), wish)):
+            with pytest.raises(InputError, match="this page takes") as caught:
+                ask(asked)
+            assert len(str(caught.value)) < 200
+
+
 def test_what_a_user_should_know_about_the_words(kept):
     _, notes = kept.run(SCENE, wish("tomato, brick; tomato"))
     assert len(notes) == 1  # once, though two methods warn
@@ -125,7 +144,7 @@ def test_large_pictures_are_bounded(tmp_path, size, bounded):
     picture = open_picture(path)
     assert picture.pixels.shape == (*bounded, 3)
     assert picture.pixels[0, 0].tolist() == [9, 80, 200]  # RGB
-    assert ("scaled down" in picture.note) == (size != bounded)
+    assert ("scaled down" in picture.notes[0]) == (size != bounded)
     assert picture.at(0, 0) == (0, 0)
     assert picture.at(size[1] - 0.5, size[0] - 0.5) == (bounded[0] - 1, bounded[1] - 1)
 
@@ -146,6 +165,20 @@ def test_bad_pictures_are_named_in_words(tmp_path):
         assert str(tmp_path) not in str(caught.value)
     with pytest.raises(InputError, match="there is no picture"):
         open_picture(None)
+
+
+def test_what_is_told_while_a_picture_is_read_is_shown_without_its_place(tmp_path, monkeypatch):
+    def read(path):
+        warnings.warn(f"the picture {path} is animated: its first frame is read", UserWarning, stacklevel=1)
+        return SCENE
+
+    read.__code__ = read.__code__.replace(co_filename=session.__file__)
+    monkeypatch.setattr(session, "read_picture", read)
+    (tmp_path / "a.gif").touch()
+    assert open_picture(tmp_path / "a.gif").notes == [
+        "The picture is 90 x 72 pixels.",
+        "the picture a.gif is animated: its first frame is read",
+    ]
 
 
 def found_of(labels, classes, method="sclip", background=None):
@@ -212,6 +245,30 @@ def test_what_cannot_be_computed_is_told(page, tmp_path, monkeypatch):
     assert "No space left" in fails(OSError(28, "No space left on device"))[page.said]
     with pytest.raises(RuntimeError, match="mistake of ours"):
         fails(RuntimeError("a mistake of ours"))
+
+
+@pytest.mark.parametrize(
+    "index", [None, 3, "x", [1], [1, 2, 3], ["a", "b"], [float("nan"), 1], [1e300, 1], {}, [None, 1]]
+)
+def test_a_click_that_no_mouse_makes(page, tmp_path, index):
+    at = SimpleNamespace(index=index)
+    values = values_of(page, tmp_path)
+    done = page.run(values, progress=silent)
+    for looked in (
+        page.look_at_upload(values, at, progress=silent),
+        page.look_at_overlay({**values, page.shown: done[page.shown]}, at, progress=silent),
+    ):
+        assert "that is no point of the picture" in looked[page.said]
+    assert page.take_example(at) == {}
+
+
+def test_a_picture_that_has_ended_and_one_that_is_used(page, tmp_path):
+    values = values_of(page, tmp_path)
+    os.utime(values[page.picture], (0, 0))
+    page.change(values)
+    assert values[page.picture].stat().st_mtime > 0, "what is used is kept for longer"
+    values[page.picture].unlink()
+    assert "give it again" in page.run(values, progress=silent)[page.said]
 
 
 def test_one_method_alone_and_a_click_on_it(page, tmp_path):

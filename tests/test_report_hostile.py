@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from browser import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_results import HOSTILE, make_result, rows_of, run, write
+from mmseg.datasets import ADE20KDataset
 from PIL import Image
 
 from sclip_seg.report import gather
+from sclip_seg.report.places import Allowed, places
+from sclip_seg.report.protocol import OwnProtocols
 
 HALF = "\ud800"
 DOTTED = "planted.run"  # what mmengine's registries would import and call
@@ -67,6 +71,19 @@ def scene(root, name):
 
 def test_pictures_of_the_datasets_own_folders_are_shown(shown):
     assert shown() == ["picture of a", "label of a", "sclip, toy of a"]
+
+
+def test_chosen_classes_have_their_own_numbers_and_colours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = make_result(dataset="ade20k", classes={"sky": 1.0, "wall": 2.0})
+    dataset = result["config"]["test_dataloader"]["dataset"]
+    for folder in dataset["data_prefix"].values():
+        Path(dataset["data_root"], folder).mkdir(parents=True)
+    data = places(gather.read(write(Path("work"), result)), Allowed())
+    known = ADE20KDataset.METAINFO
+    assert list(data.palette) == [known["palette"][2], known["palette"][0]]
+    Image.fromarray(np.array([[0, 1, 2, 3, 255]], np.uint8)).save("labels.png")
+    assert data.labels_in(Path("labels.png")).tolist() == [[255, 1, 255, 0, 255]]
 
 
 @pytest.mark.parametrize(
@@ -213,13 +230,20 @@ def leaves(data, path=()):
         yield from leaves(part, (*path, key))
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Each method's own config is loaded once for many reports."""
+    load = cache(OwnProtocols()._load)
+    monkeypatch.setattr(OwnProtocols, "_load", lambda _, *cell: load(*cell))
+
+
 WHOLE = make_result(dataset="toy", backbone="toy")
 PLACES = list(leaves(WHOLE))
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD), min_size=1, max_size=4))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_value_anywhere_in_a_file_stops_the_report(planted, tmp_path, changes):
+def test_no_value_anywhere_in_a_file_stops_the_report(planted, quick, tmp_path, changes):
     data = copy.deepcopy(WHOLE)
     for path, value in changes:
         place = data

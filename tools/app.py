@@ -10,6 +10,7 @@ are kept for an hour after their last use, 1 GB in sum, and end with the page.
 """
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -62,9 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def end_on_signals() -> None:
     """SIGTERM, and a terminal that is closed (SIGHUP, unless nohup is used), end the page as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # which the server listens to
 
 
 def check(options: argparse.Namespace) -> None:
@@ -93,14 +94,19 @@ def listening(host: str, port: int) -> socket.socket:
         raise InputError(f"--port is a number from 1 to 65535, not {port}")
     if not host.strip():
         raise InputError("--host is empty; 127.0.0.1 serves this machine, and 0.0.0.0 the network")
-    bare = host.removeprefix("[").removesuffix("]")
+    bare = bare_address(host)
     try:
         return socket.create_server((bare, port), family=socket.AF_INET6 if ":" in bare else socket.AF_INET)
-    except (OSError, ValueError) as error:  # UnicodeError is a ValueError
+    except (OSError, ValueError, TypeError) as error:  # the latter two: what is no name at all
         reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).split(" (")[0]
         raise InputError(
             f"the page cannot be served at {where}: {reason}; choose others with --host and --port"
         ) from error
+
+
+def bare_address(host: str) -> str:
+    """Without the brackets that an IPv6 address may be written in."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") and len(host) > 2 else host
 
 
 def serve_page(options: argparse.Namespace, listener: socket.socket, given: list[Path], folder: Path) -> None:
@@ -116,13 +122,15 @@ def serve_page(options: argparse.Namespace, listener: socket.socket, given: list
     fields = {} if given else dict(words=", ".join(THINGS), background=", ".join(GROUNDS))
     page = Page(Session(options.device), Start(examples, options.backbone, **fields))
     uploads.keep()
-    host = options.host.removeprefix("[").removesuffix("]")
+    host = bare_address(options.host)
     if not is_loopback(host):
         print(f"warning: whoever reaches this machine's port {options.port} can use the page", file=sys.stderr)
     names = Names(host, [socket.gethostname(), *options.name])
     shown = f"[{host}]" if ":" in host else host
     line = f"the page is at http://{shown}:{options.port} (Ctrl-C ends it)"
-    serve(application(page, names, uploads, examples), listener, line)
+    app = application(page, names, uploads, examples)
+    gc.freeze()  # what is loaded stays: it is not gone through while the page is served, nor when it ends
+    serve(app, listener, line)
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -142,4 +150,7 @@ def drawn(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # what is still being computed for a visitor is not waited for

@@ -14,9 +14,10 @@ that no page shows pictures that were not meant for it.
 import argparse
 import math
 import sys
+import warnings
 from pathlib import Path
 
-from sclip_seg.errors import InputError
+from sclip_seg.errors import InputError, warn_once
 from sclip_seg.files import write_atomically
 from sclip_seg.published_figures import load
 from sclip_seg.report.gather import gather
@@ -66,6 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+    warnings.showwarning = warn_once()
     try:
         report(options)
     except (InputError, OSError) as error:
@@ -76,10 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> None:
     """Gathers everything, then writes the files, so that what cannot be read leaves none."""
-    warnings: list[str] = []
+    told: list[str] = []
 
     def warn(message: str) -> None:
-        warnings.append(message)
+        told.append(message)
         print(f"warning: {message}", file=sys.stderr)
 
     results = gather(options.folders or [Path("work_dirs")], warn)
@@ -91,7 +93,7 @@ def report(options: argparse.Namespace) -> None:
         if not folders:
             warn("no label maps beside the results: run tools/test.py with --out")
         shown = galleries(grid, folders, options.pictures, allowed, warn)
-    grid.warnings = warnings
+    grid.warnings = told
     texts = {
         "report.md": markdown(grid),
         "report.html": page(grid, shown, tuple(options.tolerance)),

@@ -120,7 +120,7 @@ def check(scope: dict, names: Names) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches it."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return False
 
@@ -156,7 +156,7 @@ async def _message(receive) -> bytes:
         raise Refused(400, "the request is no JSON") from error
     while waiting:
         part = waiting.pop()
-        if isinstance(part, dict) and "://" in str(part.get("path", "") if isinstance(part.get("path"), str) else ""):
+        if isinstance(part, dict) and isinstance(part.get("path"), str) and "://" in part["path"]:
             raise Refused(400, "this page fetches no addresses")
         if isinstance(part, dict | list):
             waiting += part.values() if isinstance(part, dict) else part

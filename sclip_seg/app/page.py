@@ -139,7 +139,7 @@ class Page:
     def change(self, values: Values) -> Values:
         """Another picture: what was found in the one before goes."""
         path = values[self.picture]
-        note = self._in_words(lambda: {self.said: status([_opened(path).note])}) if path else {}
+        note = self._in_words(lambda: {self.said: status(_opened(path).notes)}) if path else {}
         return {self.said: status([]), **self._nothing_found(), **note}
 
     def run(self, values: Values, progress: gr.Progress = PROGRESS) -> Values:
@@ -152,7 +152,7 @@ class Page:
             return {
                 **self._nothing_looked_at(),
                 **self.draw({self.shown: shown, self.opacity: values[self.opacity]}),
-                self.said: status([picture.note, *notes]),
+                self.said: status([*picture.notes, *notes]),
                 self.shown: shown,
                 self.opacity: gr.update(visible=True),
                 self.legend: legend(found),

@@ -1,6 +1,5 @@
 """Serves the page: gradio's application behind the guard, by uvicorn, on a socket that is open already."""
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterable
@@ -59,9 +58,8 @@ class Server(uvicorn.Server):
             print(self.line, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for task in self.server_state.tasks:  # streams that a browser listens to never end by themselves
-            task.cancel()
-        await asyncio.sleep(0)
+        for connection in list(self.server_state.connections):  # what a browser listens to never ends by itself
+            connection.transport.close()
         await super().shutdown(sockets)
 
 

@@ -40,17 +40,18 @@ class Wish:
 
 @dataclass(frozen=True)
 class Picture:
-    """`pixels` (H, W, 3) uint8 RGB as they are worked on; `size` (height, width): of the file."""
+    """`pixels` (H, W, 3) uint8 RGB as they are worked on; `size` (height, width): of the file; `told` while reading."""
 
     pixels: np.ndarray
     size: tuple[int, int]
+    told: tuple[str, ...] = ()
 
     @property
-    def note(self) -> str:
-        """Its size, and whether it was scaled down."""
+    def notes(self) -> list[str]:
+        """Its size, whether it was scaled down, and what was told of how it was read."""
         (height, width), (h, w) = self.size, self.pixels.shape[:2]
         note = f"The picture is {width} x {height} pixels"
-        return f"{note}." if (h, w) == self.size else f"{note}; it is scaled down to {w} x {h}."
+        return [f"{note}." if (h, w) == self.size else f"{note}; it is scaled down to {w} x {h}.", *self.told]
 
     def at(self, x: float, y: float) -> tuple[int, int]:
         """The point (y, x) of the pixels for one of the file's."""
@@ -156,7 +157,8 @@ def open_picture(path: str | Path | None) -> Picture:
     if not os.path.isfile(path):
         raise InputError(f"{Path(path).name} cannot be read as a picture: it is no longer kept here; give it again")
     try:
-        pixels = read_picture(path)[..., ::-1]
+        with heard() as told:
+            pixels = read_picture(path)[..., ::-1]
     except InputError as error:  # its message names the upload's place on this machine, which tells a user nothing
         reason = str(error).rsplit("cannot be read: ", 1)[-1].replace(str(path), Path(path).name)
         raise InputError(f"{Path(path).name} cannot be read as a picture: {reason}") from error
@@ -165,7 +167,8 @@ def open_picture(path: str | Path | None) -> Picture:
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in size)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    return Picture(np.ascontiguousarray(pixels), size)
+    told = [line.replace(str(path), Path(path).name) for line in told]
+    return Picture(np.ascontiguousarray(pixels), size, tuple(told))
 
 
 @contextmanager

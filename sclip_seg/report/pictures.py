@@ -16,7 +16,6 @@ from PIL import Image
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.labels import LoadLabels, without_zero
 from sclip_seg.pictures import read_picture
 
 from .gather import NAME, Result, Warn
@@ -25,7 +24,6 @@ from .places import LARGEST, Allowed, Places, places, saved_to
 
 SIDE = 200  # pixels of a panel's longer side
 OPACITY = 0.8
-MOST_PIXELS = 1 << 26  # of a label map
 
 
 @dataclass(frozen=True)
@@ -136,11 +134,7 @@ def _panels(picture: Path, label: Path, maps: list[tuple[str, Path]], data: Plac
     pixels = read_picture(picture)[..., ::-1]
     panels, present = [_panel("picture", pixels)], set()
     for title, path in [("label", label), *maps]:
-        labels = LoadLabels.read(str(path))
-        if labels.size > MOST_PIXELS:
-            raise InputError(f"the label map {path} has {labels.size} pixels, too many for a report")
-        if data.zero_is_ignored:
-            labels = without_zero(labels)
+        labels = data.labels_in(path)
         present |= {int(c) for c in np.unique(labels)}
         fits = labels.shape == pixels.shape[:2]  # CLIPtrase's own protocol cuts a square out
         below = pixels if fits else np.full((*labels.shape, 3), 255, np.uint8)

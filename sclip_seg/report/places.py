@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from mmseg.datasets import (
     ADE20KDataset,
     BaseSegDataset,
@@ -27,10 +28,12 @@ from mmseg.datasets import (
 from sclip_seg.data_check import Layout
 from sclip_seg.datasets import COCOObjectDataset, FolderDataset, PascalVOC20Dataset, make_palette
 from sclip_seg.errors import InputError
+from sclip_seg.labels import IGNORE, LoadLabels, without_zero
 
 from .gather import Result
 
 LARGEST = 1 << 28  # bytes of a picture or a label map
+MOST_PIXELS = 1 << 26  # of a label map
 # Each with whether its labels leave out 0 where the config does not say so.
 TYPES: dict[type[BaseSegDataset], bool] = {
     PascalVOCDataset: False,
@@ -71,13 +74,18 @@ def _within(path: str, folder: str) -> bool:
 
 @dataclass(frozen=True)
 class Places:
-    """Picture and label of a NAME are NAME + suffix in two folders; `zero_is_ignored`: label c is class c - 1."""
+    """Picture and label of a NAME are NAME + suffix in two folders.
+
+    With `zero_is_ignored`, value c of a label map is class c - 1; then `chosen`, where a run took some of the classes
+    only, gives each its new number, and `IGNORE` to the others.
+    """
 
     pictures: str
     picture_suffixes: tuple[str, ...]
     labels: str
     label_suffix: str
     zero_is_ignored: bool
+    chosen: dict[int, int]
     classes: tuple[str, ...]
     palette: Sequence[Sequence[int]]
     allowed: Allowed
@@ -97,6 +105,17 @@ class Places:
                 return picture, label
         return None
 
+    def labels_in(self, path: Path) -> np.ndarray:
+        """The classes (H, W) in a label map. Raises InputError."""
+        labels = LoadLabels.read(str(path))
+        if labels.size > MOST_PIXELS:
+            raise InputError(f"the label map {path} has {labels.size} pixels, too many for a report")
+        if self.zero_is_ignored:
+            labels = without_zero(labels)
+        table = np.arange(256, dtype=np.uint8)
+        table[list(self.chosen)] = list(self.chosen.values())
+        return table[labels]
+
 
 def places(result: Result, allowed: Allowed) -> Places:
     """Of a result's dataset. Raises InputError where the config says nothing plain, or leads elsewhere."""
@@ -115,10 +134,16 @@ def places(result: Result, allowed: Allowed) -> Places:
         if not os.path.isdir(folder):
             raise InputError(f"there is no folder {folder}")
     classes = tuple(result.iou)
-    palette = getattr(kind, "METAINFO", {}).get("palette") or ()
-    palette = palette if len(palette) == len(classes) else make_palette(len(classes))
+    known = getattr(kind, "METAINFO", {})
+    colours = dict(zip(known.get("classes", ()), known.get("palette", ()), strict=False))
+    is_known = colours and colours.keys() >= set(classes)
+    palette = [colours[name] for name in classes] if is_known else make_palette(len(classes))
+    chosen = {}
+    if is_known and classes != tuple(known["classes"]):
+        chosen = {c: classes.index(name) if name in classes else IGNORE for c, name in enumerate(known["classes"])}
     return Places(
-        *(folders[0], layout.picture_suffixes, folders[1], layout.label_suffix), zero, classes, palette, allowed
+        *(folders[0], layout.picture_suffixes, folders[1], layout.label_suffix, zero),
+        *(chosen, classes, palette, allowed),
     )
 
 
