@@ -1,11 +1,11 @@
-"""The page's logic, without a browser: what is computed, bounded, escaped and refused; and how it is started."""
+"""The page's logic, without a browser: what is computed, bounded, escaped and refused."""
 
 import io
 import os
-import socket
+import resource
+import struct
 import warnings
-from importlib.metadata import PackageNotFoundError
-from pathlib import Path
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +13,6 @@ import pytest
 from browser import Page as Parsed
 from hypothesis import given
 from hypothesis import strategies as st
-from loaded import load_tool
 from made_results import HOSTILE
 from PIL import Image
 
@@ -26,7 +25,6 @@ from sclip_seg.toy.world import draw
 WORDS, GROUNDS = "tomato, brick; wall, leaf", "sand; water, snow, grass"
 SCENE = draw(7, 1, 72, 90, count=(3, 4)).image
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
-tool = load_tool("app")
 
 
 def wish(words=WORDS, background=GROUNDS, methods=("sclip", "clip"), backbone="toy"):
@@ -167,6 +165,21 @@ def test_bad_pictures_are_named_in_words(tmp_path):
         open_picture(None)
 
 
+def test_endless_pixels_are_not_decoded(tmp_path):
+    """109 KB that stand for 900 million pixels."""
+    path = tmp_path / "endless.png"
+    row = b"\0" + bytes(30_000 // 8)
+    deflate = zlib.compressobj(9)
+    content = b"".join(deflate.compress(row * 100) for _ in range(300)) + deflate.flush()
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)), (b"IDAT", content), (b"IEND", b"")
+    parts = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"endless.png cannot be read as a picture: .*pixels"):
+        open_picture(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
 def test_what_is_told_while_a_picture_is_read_is_shown_without_its_place(tmp_path, monkeypatch):
     def read(path):
         warnings.warn(f"the picture {path} is animated: its first frame is read", UserWarning, stacklevel=1)
@@ -279,65 +292,3 @@ def test_one_method_alone_and_a_click_on_it(page, tmp_path):
     looked = page.look_at_overlay({**values, page.shown: done[page.shown]}, at, progress=silent)
     assert "x=45, y=30" in looked[page.title]
     assert "press Run again" in page.look_at_overlay(values, at, progress=silent)[page.said]
-
-
-def test_start_needs_gradio(monkeypatch, capsys):
-    def missing(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(tool, "version", missing)
-    assert tool.main([]) == 2
-    assert capsys.readouterr().err == "error: the page needs gradio: pip install .[app]\n"
-    monkeypatch.setattr(tool, "version", lambda name: "6.2.0")
-    assert tool.main([]) == 2
-    assert capsys.readouterr().err.startswith("error: gradio 6.2.0 is too old")
-
-
-def test_start_on_a_port_in_use(capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert tool.main(["--port", str(port)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: the page cannot be served at 127.0.0.1, port {port}: Address already in use")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--backbone", "nonsense"], "there is no backbone 'nonsense'"),
-        (["--backbone", "toi"], "did you mean toy"),
-        (["--host", "no.such.host.invalid"], "cannot be served at no.such.host.invalid"),
-        (["--examples", "no_such_folder"], "is no folder with pictures"),
-        (["--device", "abacus"], "abacus"),
-    ],
-)
-def test_start_with_mistakes(arguments, said, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert tool.main(["--port", str(port), *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert said in line
-
-
-def test_only_loopback_is_served_unless_asked_for():
-    assert tool.parse([]).host == "127.0.0.1"
-    assert [tool.is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "10.1.2.3", "mine")] == [
-        *(True, True, True),
-        *(False, False, False),
-    ]
-
-
-def test_drawn_examples_need_no_data(tmp_path):
-    paths = tool.drawn(tmp_path)
-    assert len(paths) >= 4
-    assert all(open_picture(path).pixels.std() > 10 for path in paths)
-
-
-def test_examples_of_a_folder(tmp_path):
-    for name in ("b.PNG", "a.jpg", "notes.txt", *(f"c{i:02}.png" for i in range(20))):
-        (tmp_path / name).write_bytes(b"")
-    paths = tool.pictures_of(Path(os.path.relpath(tmp_path)))
-    assert [path.name for path in paths[:3]] == ["a.jpg", "b.PNG", "c00.png"]
-    assert len(paths) == tool.EXAMPLES
-    assert all(path.is_absolute() for path in paths)

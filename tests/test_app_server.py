@@ -3,7 +3,6 @@
 import http.client
 import json
 import signal
-import socket
 
 import pytest
 from app_browser import started
@@ -17,21 +16,36 @@ JOIN = "/gradio_api/queue/join"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """Port and log of a page."""
-    folder = tmp_path_factory.mktemp("app")
-    with started(folder) as (server, port, log):
+def folder(tmp_path_factory):
+    """Where the page may put what it needs, with what one before left when it was killed: a folder, by name."""
+    place = tmp_path_factory.mktemp("app")
+    with started(place) as (server, _, _):
+        server.kill()
+        server.wait()
+    (left,) = place.glob("sclip_seg-*")
+    assert list(left.glob("scene_*.png"))
+    return place, left
+
+
+@pytest.fixture(scope="module")
+def served(folder):
+    """Port and log of a page. That SIGINT ends one is seen where a browser looks at it."""
+    place, _ = folder
+    with started(place) as (server, port, log):
         yield port, log
-        end(server, folder, log, signal.SIGTERM)
+        tab = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        tab.request("GET", "/gradio_api/heartbeat/abc")
+        assert tab.getresponse().readline()
+        server.send_signal(signal.SIGHUP)  # which is handed on as SIGTERM
+        assert server.wait(PATIENCE) == 0
+        assert not list(place.glob("sclip_seg-*"))
+        assert "Traceback" not in log.read_text()
 
 
-def end(server, folder, log, sent):
-    """Ends a page; nothing may stay behind."""
-    assert len(list(folder.glob("sclip_seg-*"))) == 1
-    server.send_signal(sent)
-    assert server.wait(PATIENCE) == 0
-    assert not list(folder.glob("sclip_seg-*"))
-    assert "Traceback" not in log.read_text()
+def test_what_a_kill_left_is_cleared_at_the_next_start(served, folder):
+    place, left = folder
+    assert not left.exists()
+    assert len(list(place.glob("sclip_seg-*"))) == 1
 
 
 def ask(port, method="GET", path="/", body=None, **headers):
@@ -104,40 +118,3 @@ def test_long_calls_are_refused_in_words(served):
     status, answer = ask(served[0], "POST", JOIN, json.dumps({"data": ["x" * MESSAGE]}))
     assert status == 413
     assert "shorten" in json.loads(answer)["detail"]
-
-
-def test_what_a_kill_left_is_cleared_at_the_next_start(tmp_path):
-    with started(tmp_path) as (server, _, _):
-        server.kill()
-        server.wait()
-    (left,) = tmp_path.glob("sclip_seg-*")
-    assert list(left.glob("scene_*.png"))
-    with started(tmp_path) as (server, port, log):
-        assert not left.exists()
-        tab = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        tab.request("GET", "/gradio_api/heartbeat/abc")
-        assert tab.getresponse().readline()
-        end(server, tmp_path, log, signal.SIGHUP)  # SIGTERM and SIGINT end the pages of the other tests
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["--port", port] for port in ("0", "-1", "65536", "99999999999999999999")),
-        *(
-            ["--host", host]
-            for host in ("", " ", "a b", "x" * 300, "é" * 80, "999.1.1.1", "http://127.0.0.1", "::zz", "[")
-        ),
-        *(["--device", device] for device in ("", "meta", "cuda:9999", "cpu:x")),
-        *(["--backbone", backbone] for backbone in ("", "../toy", "_base_")),
-        *(["--examples", folder] for folder in ("", "/dev/null", "x" * 300, "a\0b")),
-    ],
-    ids=str,
-)
-def test_mistakes_are_one_line(arguments, capsys, monkeypatch):
-    monkeypatch.setattr(tool, "serve_page", lambda *_: pytest.fail("it was served"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert tool.main(["--port", str(port), *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")

@@ -12,7 +12,7 @@ import pytest
 from browser import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_results import HOSTILE, make_result, rows_of, run, write
+from made_results import HOSTILE, make_result, report, rows_of, run, write
 from mmseg.datasets import ADE20KDataset
 from PIL import Image
 
@@ -23,7 +23,15 @@ from sclip_seg.report.protocol import OwnProtocols
 HALF = "\ud800"
 DOTTED = "planted.run"  # what mmengine's registries would import and call
 LONG = 10**400
+OWN, FIGURES = cache(OwnProtocols()._load), cache(report.load)
 DEEP = json.loads("[" * 200 + "]" * 200)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Published figures and each method's own config are loaded once for many reports."""
+    monkeypatch.setattr(OwnProtocols, "_load", lambda _, *cell: OWN(*cell))
+    monkeypatch.setattr(report, "load", FIGURES)
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ def shown(tmp_path, monkeypatch):
     scene(here / "data/toy", "a")
     labels = np.zeros((20, 30), np.uint8)
 
-    def report(*arguments, config=None, **changes):
+    def show(*arguments, config=None, **changes):
         result = make_result(dataset="toy", backbone="toy", classes={"background": 1.0, HOSTILE: 2.0}, **changes)
         dataset = result["config"]["test_dataloader"]["dataset"]
         result["config"]["custom_hooks"] = [{"type": "Progress"}, {"type": "SaveLabels", "folder": "work/labels"}]
@@ -59,7 +67,7 @@ def shown(tmp_path, monkeypatch):
         assert run("work", "--labels", *arguments, "--out", "out") == 0
         return [attrs["alt"] for tag, attrs in Page(Path("out/report.html").read_text()).tags if tag == "img"]
 
-    return report
+    return show
 
 
 def scene(root, name):
@@ -230,20 +238,13 @@ def leaves(data, path=()):
         yield from leaves(part, (*path, key))
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Each method's own config is loaded once for many reports."""
-    load = cache(OwnProtocols()._load)
-    monkeypatch.setattr(OwnProtocols, "_load", lambda _, *cell: load(*cell))
-
-
 WHOLE = make_result(dataset="toy", backbone="toy")
 PLACES = list(leaves(WHOLE))
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD), min_size=1, max_size=4))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_value_anywhere_in_a_file_stops_the_report(planted, quick, tmp_path, changes):
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_value_anywhere_in_a_file_stops_the_report(planted, tmp_path, changes):
     data = copy.deepcopy(WHOLE)
     for path, value in changes:
         place = data
