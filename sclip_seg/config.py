@@ -1,20 +1,20 @@
 """From the three axes (method, dataset, backbone) to one resolved config."""
 
-import difflib
-import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated, Literal, TypedDict, get_type_hints
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry
-from mmseg.registry import DATA_SAMPLERS, LOOPS, METRICS, MODELS, TRANSFORMS
-from torch.utils.data import DataLoader
+from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
-from .errors import InputError
+from .errors import InputError, near
+from .options import put
 from .registry import ATTENTION, GUIDES, STEPS, TAILS
+from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
 CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
@@ -53,6 +53,72 @@ USED_UP = {
     "crop": "override test_dataloader.dataset.pipeline",
     **dict.fromkeys(("settings", "protocol", "published", "tuned", "toy_guide", "words"), "override model"),
 }
+
+
+class Loader(TypedDict, total=False):
+    """What of torch's DataLoader may be set: nothing that would leave out or repeat a picture."""
+
+    batch_size: Count
+    num_workers: Natural
+    persistent_workers: bool
+    pin_memory: bool
+    prefetch_factor: Count | None
+    timeout: NonNegative
+    sampler: dict
+    dataset: dict
+
+
+class Randomness(TypedDict, total=False):
+    """mmengine's."""
+
+    seed: Seed | None
+    deterministic: bool
+    diff_rank_seed: bool
+
+
+class Loop(TypedDict, total=False):
+    """mmengine's, without its `fp16`: the precision is the model's, and stands in the signature."""
+
+    type: Literal["TestLoop"]
+
+
+class DatasetKeys(TypedDict, total=False):
+    """Of mmseg's datasets."""
+
+    type: str
+    data_root: str | None
+    data_prefix: dict[str, str]
+    ann_file: str
+    img_suffix: str
+    seg_map_suffix: str
+    reduce_zero_label: bool
+    ignore_index: Annotated[int, Range(0, 65535)]
+    indices: Count | list[Natural] | None
+    metainfo: dict | None
+    pipeline: list[dict]
+    max_refetch: Natural
+    test_mode: bool
+    lazy_init: bool
+    serialize_data: bool
+
+
+KINDS = {
+    "model": dict,
+    "test_dataloader": Loader,
+    "test_evaluator": dict,
+    "test_cfg": Loop,
+    "randomness": Randomness,
+    "launcher": Literal["none", "pytorch", "slurm", "mpi"],
+    "log_level": str,
+    "work_dir": str | None,
+    "experiment_name": str | None,
+    "default_scope": Literal["mmseg"],
+    "custom_hooks": list[dict],
+    "default_hooks": dict[str, dict | None],
+    "resume": Literal[False],
+    "load_from": None,
+}
+OWN_SHELVES = (ATTENTION, GUIDES, STEPS, TAILS)
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {
     "model": MODELS,
@@ -68,7 +134,6 @@ SHELVES = {
     "test_evaluator": METRICS,
     "test_cfg": LOOPS,
 }
-LISTED = 30  # names; more of them help nobody
 
 
 def choices(folder: Path) -> dict[str, list[str]]:
@@ -117,23 +182,24 @@ def load_config(
             raise InputError(f"--cfg-options names the unknown key {key!r}{near(top, KEYS)}")
         if top in USED_UP:
             raise InputError(f"--cfg-options {key} would change nothing; {USED_UP[top]}")
-    try:
-        config.merge_from_dict(options or {})
-    except Exception as error:
-        raise InputError(f"--cfg-options {options} cannot be applied: {error}") from error
+    for key, value in (options or {}).items():
+        put(config._cfg_dict, key, value)
     check_parts(config)
     return config
 
 
 def check_parts(config: Config) -> None:
-    """Every `type` stands on its shelf, and takes the keys beside it. Raises InputError, with the near names."""
+    """Every `type` stands on its shelf, and takes the keys beside it, with values of their kinds. Raises InputError."""
+    for key, kind in KINDS.items():
+        if key in config:
+            check(key, config[key], kind)
     for place, shelf in SHELVES.items():
         for part in _parts(config, place):
             _check_part(place, part, shelf)
-    _check_keys("test_dataloader", config.test_dataloader, [*inspect.signature(DataLoader).parameters])
+    _check_dataset("test_dataloader.dataset", config.test_dataloader.get("dataset", {}))
 
 
-def _parts(config: Config, place: str) -> Iterator[dict | str]:
+def _parts(config: Config, place: str) -> Iterator[object]:
     """What stands at `a.b.c`: nothing, one part, or each of several."""
     for key in place.split("."):
         config = config.get(key) if isinstance(config, dict | Config) else None
@@ -141,27 +207,33 @@ def _parts(config: Config, place: str) -> Iterator[dict | str]:
         yield from config if isinstance(config, list | tuple) else [config]
 
 
-def _check_part(place: str, part: dict | str, shelf: Registry) -> None:
+def _check_part(place: str, part: object, shelf: Registry) -> None:
     keys = part if isinstance(part, dict) else {"type": part}
     kind = keys.get("type")
-    found = shelf.get(kind) if isinstance(kind, str) else kind
+    found = shelf.get(kind) if isinstance(kind, str) and "." not in kind else None
     if found is None:
         names = shelf.module_dict.keys() | (shelf.parent.module_dict.keys() if shelf.parent else set())
         raise InputError(f"{place} is of type {kind!r}, and there is no such {shelf.name}{near(str(kind), names)}")
-    parameters = _parameters(found)
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+    takes = parameters(found)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
         # An attention's first parameter is what it looks at, no option.
-        _check_keys(f"{place} ({kind})", keys, [*parameters][shelf is ATTENTION :])
+        _check_keys(f"{place} ({kind})", keys, [*takes][shelf is ATTENTION :])
+    if shelf in OWN_SHELVES or _is_ours(found):
+        check_settings(place, found, keys)
 
 
-def _parameters(part: type | Callable) -> dict[str, inspect.Parameter]:
-    """What it takes; a class that hands `**settings` on takes what its parent takes."""
-    parameters = dict(inspect.signature(part).parameters)
-    spread = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
-    if spread == ["settings"]:
-        del parameters["settings"]
-        parameters |= _parameters(part.__mro__[1])
-    return parameters
+def _check_dataset(place: str, keys: dict) -> None:
+    kinds = get_type_hints(DatasetKeys, include_extras=True)
+    for key, value in keys.items():
+        if key in kinds:
+            check(f"{place}.{key}", value, kinds[key])
+    found = DATASETS.get(keys["type"]) if "type" in keys else None
+    if found is not None and _is_ours(found):
+        check_settings(place, found, keys)
+
+
+def _is_ours(part: object) -> bool:
+    return part.__module__.split(".")[0] == __package__
 
 
 def _check_keys(what: str, keys: Iterable[str], known: Iterable[str]) -> None:
@@ -188,12 +260,3 @@ def _read(path: Path, chosen: dict[str, str | None]) -> Config:
             os.environ.pop(variable, None)
             if value is not None:
                 os.environ[variable] = value
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """`; did you mean ...` with the near names, else the list of all, unless it is long."""
-    names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=3)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; there are: {', '.join(names)}" if 0 < len(names) <= LISTED else ""

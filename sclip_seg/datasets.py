@@ -13,6 +13,7 @@ from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from sclip_seg.errors import InputError
+from sclip_seg.settings import Count, Natural
 from sclip_seg.vocabulary import Vocabulary
 
 
@@ -50,7 +51,7 @@ class PascalVOC20Dataset(BaseSegDataset):
         ann_file: str,
         img_suffix: str = ".jpg",
         seg_map_suffix: str = ".png",
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -89,7 +90,7 @@ class COCOObjectDataset(BaseSegDataset):
         ann_file: str = "",
         img_suffix: str = ".jpg",
         seg_map_suffix: str = "_instanceTrainIds.png",
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -128,8 +129,8 @@ class FolderDataset(BaseSegDataset):
         label_suffix: str = ".png",
         ann_file: str = "",
         reduce_zero_label: bool = False,
-        background: int | None = None,
-        indices: int | Sequence[int] | None = None,
+        background: Natural | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,

@@ -18,6 +18,7 @@ from .errors import InputError
 from .guide import Guide
 from .positions import RULES, resample
 from .registry import MODELS, TAILS
+from .settings import Seed, checked
 from .tail import Tail
 from .text import TextBank
 from .trace import Trace, position
@@ -27,6 +28,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @MODELS.register_module()
+@checked
 class DenseCLIP(nn.Module):
     """Patch features of a frozen CLIP: windows (N, 3, H, W) -> trunk -> `Trace` -> tail -> (N, D, h, w).
 
@@ -54,7 +56,7 @@ class DenseCLIP(nn.Module):
         quick_gelu: bool = False,
         positions: str = "sclip",
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
         compile: bool = False,
     ) -> None:
         super().__init__()

@@ -1,8 +1,11 @@
-"""The one exception for a user's mistake, and how warnings reach a user."""
+"""The one exception for a user's mistake, near names for it, and how warnings reach a user."""
 
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+LISTED = 30  # names; more of them help nobody
 
 
 class InputError(ValueError):
@@ -20,3 +23,12 @@ def warn_once() -> Callable:
             print(f"warning: {message}", file=sys.stderr)
 
     return show
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """`; did you mean ...` with the near names, else the list of all, unless it is long."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=3)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; there are: {', '.join(names)}" if 0 < len(names) <= LISTED else ""

@@ -22,6 +22,7 @@ from . import weights
 from .errors import InputError
 from .positions import RULES, resample
 from .registry import GUIDES
+from .settings import Pixels, Seed
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 TOY = Path(__file__).parent / "toy" / "guide.safetensors"
@@ -110,7 +111,7 @@ class TimmGuide(_TimmModel):
         positions: str = "dino",
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         if positions not in RULES:
             raise InputError(f"the guide's positions are {positions!r}; choose one of {', '.join(RULES)}")
@@ -165,10 +166,10 @@ class SAMGuide(_TimmModel):
         self,
         arch: str = "samvit_base_patch16.sa1b",
         pretrained: str | None = "timm",
-        side: int = 1024,
+        side: Pixels = 1024,
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(arch, pretrained, options, folder, seed)
         if not isinstance(self.model, VisionTransformerSAM):

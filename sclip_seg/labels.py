@@ -1,6 +1,7 @@
 """Label maps: from the values of a file to classes."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -9,8 +10,10 @@ from PIL import Image
 
 from .errors import InputError
 from .files import reason_of
+from .settings import Range
 
 IGNORE = 255
+LabelValue = Annotated[int, Range(0, 65535)]
 
 
 @TRANSFORMS.register_module()
@@ -65,7 +68,7 @@ class Relabel(BaseTransform):
         empty: a map with these values only is ignored as a whole, which is asked before the mapping.
     """
 
-    def __init__(self, mapping: Sequence[tuple[int, int]] = (), empty: Sequence[int] = ()) -> None:
+    def __init__(self, mapping: Sequence[tuple[LabelValue, LabelValue]] = (), empty: Sequence[LabelValue] = ()) -> None:
         self.table = np.arange(IGNORE + 1, dtype=np.uint8)
         for value, new in mapping:
             self.table[value] = new

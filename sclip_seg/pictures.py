@@ -10,6 +10,7 @@ from torchvision.transforms.functional import InterpolationMode, center_crop, re
 
 from .errors import InputError
 from .files import reason_of
+from .settings import Pixels
 
 
 @TRANSFORMS.register_module(name=["LoadPicture", "LoadImageFromFile"])  # mmseg has none of its own; mmcv's stays
@@ -32,7 +33,7 @@ class CentreCrop(BaseTransform):
     segmented and scored, so that its numbers stand beside no other protocol's.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Pixels) -> None:
         self.size = size
 
     def transform(self, results: dict) -> dict:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from .config import CONFIGS, choices, near
-from .errors import InputError
+from .config import CONFIGS, choices
+from .errors import InputError, near
 
 FOLDER = Path(__file__).parent / "published"
 NEEDED = ("backbone", "dataset", "miou", "protocol", "source")

@@ -2,16 +2,17 @@
 
 `ATTENTION` holds functions `(QKV, **options) -> Attention | Tensor (N, heads, T, T)`: the weights a patch
 gives to the others. `TAILS` holds modules that read the end of the network, `GUIDES` second models that a
-tail may ask, `STEPS` the refinements of score maps and labels. Building an attention binds its options and
-checks their names at once.
+tail may ask, `STEPS` the refinements of score maps and labels. Building an attention binds its options, and
+whatever is built is held against the annotations of its settings (`settings.py`) first.
 """
 
 import inspect
 from functools import partial
 
-from mmengine.registry import MODELS, Registry
+from mmengine.registry import MODELS, Registry, build_from_cfg
 
 from .errors import InputError
+from .settings import check_settings
 
 __all__ = ["ATTENTION", "GUIDES", "MODELS", "STEPS", "TAILS"]
 
@@ -26,10 +27,19 @@ def _bind(config: dict | str, registry: Registry, **_) -> partial:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise InputError(f"attention {name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
+    check_settings(name, function, options)
     return partial(function, **options)
 
 
+def _build(config: dict, registry: Registry, **others: object) -> object:
+    """As mmengine builds, once the settings are of their kinds."""
+    found = registry.get(config["type"]) if isinstance(config.get("type"), str) else None
+    if found is not None:
+        check_settings(config["type"], found, config)
+    return build_from_cfg(config, registry, **others)
+
+
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
-TAILS = Registry("tail", scope="mmseg", locations=["sclip_seg.methods"])
-GUIDES = Registry("guide", scope="mmseg", locations=["sclip_seg.guide"])
-STEPS = Registry("step", scope="mmseg", locations=["sclip_seg.refine"])
+TAILS = Registry("tail", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
+GUIDES = Registry("guide", scope="mmseg", build_func=_build, locations=["sclip_seg.guide"])
+STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.refine"])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import torch
 from mmengine.structures import PixelData
@@ -19,13 +20,25 @@ from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .registry import STEPS
 from .scores import DenseMaps, Labelling, StitchedMaps
+from .settings import Count, Natural, Pixels, Positive, Share, checked
 from .templates import templates as template_set
 from .text import TextBank, text_bank
 from .vocabulary import Vocabulary
 from .window import Windows, windows
 
 
+class WindowSettings(TypedDict, total=False):
+    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `window.windows`."""
+
+    crop: Pixels | None
+    stride: Pixels | None
+    batch: Count
+    padding: Literal["stretch", "symmetric"]
+    unit: Pixels | None
+
+
 @MODELS.register_module()
+@checked
 class OpenVocabSegmentor(BaseSegmentor):
     """Training-free segmentation of a picture with the words of a vocabulary.
 
@@ -52,17 +65,17 @@ class OpenVocabSegmentor(BaseSegmentor):
         self,
         backbone: dict,
         vocabulary: str | list,
-        short_side: int | None = 336,
-        long_side: int = LONG_SIDE,
-        window: dict | None = None,
-        logit_scale: float = 40.0,
-        background: int | None = None,
-        background_threshold: float = 0.0,
-        min_area: float = 0.0,
+        short_side: Pixels | None = 336,
+        long_side: Pixels = LONG_SIDE,
+        window: WindowSettings | None = None,
+        logit_scale: Positive = 40.0,
+        background: Natural | None = None,
+        background_threshold: Share = 0.0,
+        min_area: Share = 0.0,
         refine: list[dict | str] | tuple[dict | str, ...] = (),
         auxiliary: dict | None = None,
         templates: str | list[str] = "imagenet80",
-        precision: str = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         text_cache: str | None = None,
         keep_scores: bool = False,
         pretrained: None = None,
@@ -90,12 +103,13 @@ class OpenVocabSegmentor(BaseSegmentor):
         if self.auxiliary is not None:
             self.auxiliary.check(self.vocabulary)
 
+    @checked
     def set_vocabulary(
         self,
         vocabulary: str | Sequence[str | Sequence[str]],
-        background: int | None = None,
-        background_threshold: float = 0.0,
-        min_area: float = 0.0,
+        background: Natural | None = None,
+        background_threshold: Share = 0.0,
+        min_area: Share = 0.0,
     ) -> None:
         """Other words from now on, for the tower as it is; the arguments are those of the class.
 
@@ -126,14 +140,6 @@ class OpenVocabSegmentor(BaseSegmentor):
         """Keeps those of the vocabulary: mmseg's inferencer, given no checkpoint, sets Cityscapes'."""
 
     def _check_sizes(self) -> None:
-        unknown = sorted(self.window.keys() - {"crop", "stride", "batch", "padding", "unit"})
-        if unknown:
-            raise InputError(f"window has no key {unknown[0]!r}; it has crop, stride, batch, padding and unit")
-        size = self.data_preprocessor
-        if (size.short_side is not None and size.short_side < 1) or size.long_side < 1:
-            raise InputError(f"short_side={size.short_side}, long_side={size.long_side}: both are pixels, at least 1")
-        if self.window["batch"] < 1:
-            raise InputError(f"window.batch is {self.window['batch']}; it must be at least 1")
         self.windows_over((self.backbone.patch, self.backbone.patch))
 
     def settle(self) -> None:

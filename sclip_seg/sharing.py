@@ -22,13 +22,14 @@ from torch.utils.data import Sampler
 from .errors import InputError
 from .result import short_hash, signature
 from .segmentor import OpenVocabSegmentor
+from .settings import Seed
 
 
 @DATA_SAMPLERS.register_module()
 class Disjoint(Sampler):
     """Every picture that is not `done` once, dealt out to the ranks in turn; shares may differ by one."""
 
-    def __init__(self, dataset: BaseDataset, seed: int | None = None) -> None:
+    def __init__(self, dataset: BaseDataset, seed: Seed | None = None) -> None:
         self.total = len(dataset)
         self.rank, self.ranks = get_dist_info()
         self.done: frozenset[int] = frozenset()

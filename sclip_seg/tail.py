@@ -13,6 +13,7 @@ from .attention import Attention, AttentionMaps, softmax
 from .block import feed_forward
 from .errors import InputError
 from .registry import ATTENTION, TAILS
+from .settings import Real
 from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class LastBlock(Tail):
     """
 
     def __init__(
-        self, attention: str | dict, residual: bool = True, mlp: bool = True, attention_scale: float = 1.0
+        self, attention: str | dict, residual: bool = True, mlp: bool = True, attention_scale: Real = 1.0
     ) -> None:
         super().__init__()
         self.attention = ATTENTION.build(attention)

@@ -246,7 +246,9 @@ def test_usage(photos, capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         tool.main([*arguments])
     assert ended.value.code == 2
-    assert "usage: " in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("--help shows the options)")
     assert not Path("work_dirs").exists()
 
 

@@ -22,7 +22,7 @@ MODULES = [path for path in FILES if not path.endswith("__init__.py")]
 METHODS = [path for path in MODULES if path.startswith("methods/")]
 # Each layer imports from those before it only, and from more of the outside than they.
 LAYERS = {
-    0: ("version", "errors", "vocabulary"),
+    0: ("version", "errors", "settings", "options", "vocabulary"),
     1: (
         "attention",
         "block",
@@ -46,6 +46,7 @@ LAYERS = {
             "pictures",
             "hooks",
             "preprocessor",
+            "command",
             "config",
             "spliced",
         ),

@@ -23,8 +23,9 @@ from PIL import Image
 
 from sclip_seg.app.folder import Uploads, own_folder
 from sclip_seg.app.guard import Names, is_loopback
-from sclip_seg.config import CONFIGS, choices, near
-from sclip_seg.errors import InputError
+from sclip_seg.command import Parser, at_least_one, run
+from sclip_seg.config import CONFIGS, choices
+from sclip_seg.errors import InputError, near
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -34,8 +35,8 @@ OLDEST_GRADIO = 6, 31  # seen to ask nobody but its own server; 6.2 was seen to 
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=7860, help="default: 7860")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--port", type=at_least_one, default=7860, help="default: 7860")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; 0.0.0.0 serves the network")
     parser.add_argument("--name", action="append", default=[], help="another name that the page is called by")
     parser.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="what the page opens with")
@@ -47,18 +48,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when it is ended, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+    return run(lambda: open_page(options))
+
+
+def open_page(options: argparse.Namespace) -> None:
+    """Serves until it is ended, by Ctrl-C or a signal, which is no failure."""
     end_on_signals()
+    check(options)
+    given = pictures_of(options.examples) if options.examples else []
     try:
-        check(options)
-        given = pictures_of(options.examples) if options.examples else []
         with listening(options.host, options.port) as listener, own_folder() as folder:
             serve_page(options, listener, given, folder)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print()
-    return 0
 
 
 def end_on_signals() -> None:
@@ -90,7 +92,7 @@ def check(options: argparse.Namespace) -> None:
 def listening(host: str, port: int) -> socket.socket:
     """A socket that waits at the address. Raises InputError where it cannot be had."""
     where = f"{host or '(nothing)'}, port {port}"
-    if not 1 <= port <= 65535:
+    if port > 65535:
         raise InputError(f"--port is a number from 1 to 65535, not {port}")
     if not host.strip():
         raise InputError("--host is empty; 127.0.0.1 serves this machine, and 0.0.0.0 the network")

@@ -19,6 +19,7 @@ from PIL import Image
 
 import sclip_seg
 from sclip_seg.attention_drawing import at_panel_size, grid, heat, score_map, weights_of
+from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.pictures import read_picture
@@ -41,7 +42,7 @@ class Found:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("picture", metavar="PICTURE", type=Path)
     parser.add_argument(
         "--points", nargs="+", default=[], type=point, metavar="X,Y", help="pixels from the left and from the top"
@@ -56,7 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--backbone", default="openai_vit_b16", metavar="NAME", help="default: openai_vit_b16; toy works offline"
     )
-    parser.add_argument("--block", type=int, metavar="N", help="counted from 1 (default: the last one)")
+    parser.add_argument("--block", type=at_least_one, metavar="N", help="counted from 1 (default: the last one)")
     parser.add_argument(
         "--heads",
         type=heads,
@@ -81,8 +82,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--scores needs words: --classes 'cat, dog; puppy'")
     if options.background is not None and options.classes is None:
         parser.error("--background needs the words of the classes beside it: --classes 'cat, dog; puppy'")
-    if options.block is not None and options.block < 1:
-        parser.error(f"--block {options.block}: blocks are counted from 1")
     options.methods = list(dict.fromkeys(options.methods))
     names = [Path(method).stem for method in options.methods]
     if len(set(names)) < len(names):
@@ -111,12 +110,7 @@ def heads(text: str) -> tuple[int, ...] | None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
-    try:
-        draw(options)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run(lambda: draw(options))
 
 
 def draw(options: argparse.Namespace) -> None:

@@ -12,7 +12,6 @@ from 0, with the same colours), and prints what covers most of it.
 import argparse
 import os
 import sys
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from glob import glob
@@ -20,15 +19,15 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmengine.config import DictAction
 from PIL import Image
 from tqdm import tqdm
 
 import sclip_seg
+from sclip_seg.command import BAD_INPUT, Parser, message_of, run
 from sclip_seg.drawing import percent
-from sclip_seg.errors import InputError, warn_once
+from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
+from sclip_seg.options import add_options
 from sclip_seg.pictures import read_picture
 from sclip_seg.predictor import split_words
 
@@ -40,9 +39,8 @@ SHOWN = 5  # classes in the line of a picture
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="demo.py PICTURE... (--classes WORDS | --dataset NAME) [options]",
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="files, folders, or quoted patterns like 'a/*'")
@@ -56,14 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16; toy is offline)"
     )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: the fastest at hand)")
-    how.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="any setting, e.g. model.precision=bf16 model.refine=[PAMR]",
-    )
+    add_options(how, "any setting")
     written = parser.add_argument_group("what is written")
     written.add_argument("--out-dir", type=Path, default=Path("work_dirs/pictures"), metavar="DIR", help="%(default)s")
     written.add_argument("--resume", action="store_true", help="leave out pictures whose results are there")
@@ -79,22 +70,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
-    warnings.showwarning = warn_once()
-    try:
-        return demo(options)
-    except torch.cuda.OutOfMemoryError:
-        return failed("out of GPU memory; try --cfg-options model.window.batch=1")
-    except (InputError, OSError) as error:
-        return failed(error)
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on", file=sys.stderr)
-        return 130
+    return run(lambda: demo(options), goes_on="the same command with --resume goes on")
 
 
-def failed(error: Exception | str) -> int:
-    """Says so on stderr. The exit status."""
-    tqdm.write(f"error: {str(error).strip().rsplit('InputError: ', 1)[-1]}", file=sys.stderr)
-    return 2
+def failed(error: InputError | str) -> int:
+    """Says so on stderr, above the bar. The exit status."""
+    tqdm.write(f"error: {error if isinstance(error, str) else message_of(error)}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def demo(options: argparse.Namespace) -> int:

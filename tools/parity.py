@@ -7,7 +7,6 @@ DIR holds `recipe.py` (weights and inputs) and the reference outputs
 with the largest difference; exit status 1 beyond a tolerance.
 """
 
-import argparse
 import importlib.util
 import json
 import sys
@@ -28,8 +27,10 @@ from mmseg.structures import SegDataSample
 from parity_guided import guided_cases
 from parity_parts import gap, part_cases
 
+from sclip_seg.command import Parser, run
 from sclip_seg.config import CONFIGS, load_config
 from sclip_seg.encoder import DenseCLIP
+from sclip_seg.errors import InputError
 from sclip_seg.scores import DenseMaps, StitchedMaps
 from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import TextBank, encode_prompts
@@ -220,12 +221,16 @@ def published_probabilities(method: str, model: OpenVocabSegmentor, maps: Stitch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the reference outputs are")
     folder = parser.parse_args(arguments).folder
+    return run(lambda: compare(folder))
+
+
+def compare(folder: Path) -> int:
+    """Exit status: 0, or 1 where a case is off."""
     if not (folder / "recipe.py").is_file():
-        print(f"error: {folder} holds no reference outputs (recipe.py is missing)", file=sys.stderr)
-        return 2
+        raise InputError(f"{folder} holds no reference outputs (recipe.py is missing)")
     warnings.simplefilter("ignore")
     failed = count = 0
     with tempfile.TemporaryDirectory() as scratch:

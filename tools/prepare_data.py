@@ -17,6 +17,7 @@ import os
 import sys
 from pathlib import Path
 
+from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, names_in
 from sclip_seg.data_check import check_dataset
 from sclip_seg.errors import InputError
@@ -32,7 +33,7 @@ SAID = 20  # faults that are printed
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     helps = {
         "list": "every dataset, and whether it is ready",
@@ -56,24 +57,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
-    return int(text)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after what the user can mend, or 130 when stopped."""
     options = parse(arguments)
-    try:
-        {"list": show, "verify": look, "convert": make, "download": get}[options.command](options)
-    except (InputError, OSError) as error:  # or a folder that cannot be written, a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    work = {"list": show, "verify": look, "convert": make, "download": get}[options.command]
+    return run(lambda: work(options), goes_on="the same command goes on")
 
 
 def show(options: argparse.Namespace) -> None:

@@ -14,10 +14,9 @@ that no page shows pictures that were not meant for it.
 import argparse
 import math
 import sys
-import warnings
 from pathlib import Path
 
-from sclip_seg.errors import InputError, warn_once
+from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.files import write_atomically
 from sclip_seg.published_figures import load
 from sclip_seg.report.gather import gather
@@ -29,7 +28,7 @@ from sclip_seg.report.tables import cells_csv, classes_csv, latex, markdown, sum
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="*", metavar="WORK_DIR", type=Path, help="default: work_dirs")
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("work_dirs/report"))
     parser.add_argument(
@@ -47,7 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=[Path("data")],
         help="folders outside the working folder that --labels may show pictures from (default: data, and its links)",
     )
-    parser.add_argument("--pictures", type=int, default=4, metavar="N", help="how many with --labels (default: 4)")
+    parser.add_argument("--pictures", type=at_least_one, default=4, metavar="N", help="how many (default: 4)")
     parser.add_argument(
         "--tolerance",
         nargs=2,
@@ -57,8 +56,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="differences from published figures that are coloured as agreeing and as near (default: 0.5 2)",
     )
     options = parser.parse_args(arguments)
-    if options.pictures < 1:
-        parser.error("--pictures must be at least 1")
     if not (all(map(math.isfinite, options.tolerance)) and 0 <= options.tolerance[0] <= options.tolerance[1]):
         parser.error("--tolerance takes two numbers from 0, the smaller first")
     return options
@@ -67,13 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
-    warnings.showwarning = warn_once()
-    try:
-        report(options)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run(lambda: report(options))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -24,19 +24,21 @@ from pathlib import Path
 import torch
 from reproduce_tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 
-from sclip_seg.config import CONFIGS, choices, near
-from sclip_seg.errors import InputError
+from sclip_seg.command import Parser, at_least_one, percent, run
+from sclip_seg.config import CONFIGS, choices
+from sclip_seg.errors import InputError, near
 from sclip_seg.grid import compare, gate
-from sclip_seg.grid.cell import Cell, Request, parse_options
+from sclip_seg.grid.cell import Cell, Request
 from sclip_seg.grid.run import GridRun
 from sclip_seg.grid.screen import Screen
+from sclip_seg.options import parse_options
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("test.py")))
 STOPPED = 128 + signal.SIGINT
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     known = [*TABLES, "all"]
     parser.add_argument(
         "--table", nargs="+", choices=known, default=[], metavar="TABLE", help=f"known by name: {', '.join(known)}"
@@ -44,15 +46,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="files of configs (default: all)")
     parser.add_argument("--datasets", nargs="+", metavar="NAME", help="default: the table's, else the eight benchmarks")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help=f"default: {BACKBONE}")
-    parser.add_argument("--limit", type=int, metavar="N", help="first N pictures only")
+    parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every cell")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/reproduce"), metavar="DIR")
-    parser.add_argument("--jobs", type=int, metavar="N", help="cells at a time, each on a GPU of its own; default: all")
+    parser.add_argument("--jobs", type=at_least_one, metavar="N", help="cells at a time, a GPU each; default: all")
     parser.add_argument("--labels", action="store_true", help="keep predicted label maps, for report.py --labels")
     parser.add_argument("--anew", action="store_true", help="measure finished cells again")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare with stored expectations")
     parser.add_argument("--store", type=Path, metavar="FILE", help="store what is measured as expectations")
-    parser.add_argument("--tolerance", type=float, default=0.3, metavar="MIOU", help="of --store (default: 0.3)")
+    parser.add_argument("--tolerance", type=percent, default=0.3, metavar="MIOU", help="of --store (default: 0.3)")
     options = parser.parse_args(arguments)
     if options.table and options.methods:
         parser.error("choose --table or --methods")
@@ -60,22 +62,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("choose --check or --store")
     if not (options.table or options.methods or options.datasets or options.backbones or options.check):
         parser.error("name a --table, or --methods, --datasets, --backbones, or --check FILE")
-    for name in ("limit", "jobs"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    if not 0 <= options.tolerance <= 100:
-        parser.error("--tolerance must be from 0 to 100")
     return options
 
 
 def main(arguments: list[str] | None = None, program: Sequence[str] = PROGRAM) -> int:
     """Exit status: 0, 1 where a cell failed or drifted, 2 after one line about what the user can mend, 130 stopped."""
     options = parse(arguments)
-    try:
-        return reproduce(options, program, sys.argv[1:] if arguments is None else arguments)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run(lambda: reproduce(options, program, sys.argv[1:] if arguments is None else arguments))
 
 
 def reproduce(options: argparse.Namespace, program: Sequence[str], arguments: Sequence[str]) -> int:

@@ -31,6 +31,7 @@ from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
+from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.encoder import DTYPES, DenseCLIP
 from sclip_seg.files import write_atomically
@@ -235,7 +236,13 @@ def table(rows: list[dict]) -> PrettyTable:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    options = parse(arguments)
+    return run(lambda: measure_all(options))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} in the first precision only")
     parser.add_argument(
         "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; default: all"
@@ -243,12 +250,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
     methods = choices(CONFIGS)["method"]
     parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")
-    parser.add_argument("--backbone", default="openai_vit_b16")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, of which the median is taken")
-    parser.add_argument("--reference-rounds", type=int, default=1, help="rounds of the slow plain chain")
+    backbones = choices(CONFIGS)["backbone"]
+    parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
+    parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
     parser.add_argument("--no-reference", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/speed.json"))
     options = parser.parse_args(arguments)
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Prints each row, then the table, and writes the file."""
     options.precision = options.precision or (["fp16"] if torch.cuda.is_available() else ["fp32", "bf16"])
     cases = options.cases or (QUICK if options.quick else list(CASES))
     precisions = options.precision[:1] if options.quick else options.precision
@@ -263,7 +276,6 @@ def main(arguments: list[str] | None = None) -> int:
     write_atomically(options.out, json.dumps(rows, indent=2) + "\n")
     print(table(rows))
     print(f"{device_name()}; medians of {options.rounds} interleaved rounds; written to {options.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
+from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
-from sclip_seg.errors import InputError, warn_once
+from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
+from sclip_seg.options import add_options
 from sclip_seg.result import (
     commit,
     config_digest,
@@ -44,7 +46,7 @@ from sclip_seg.vocabulary import Vocabulary
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a method's file, e.g. configs/sclip.py")
     parser.add_argument("--dataset", metavar="NAME", help="a file of configs/_base_/datasets (default: voc21)")
     parser.add_argument("--backbone", metavar="NAME", help="a file of configs/_base_/backbones")
@@ -52,44 +54,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
     parser.add_argument("--show-dir", metavar="DIR", help="write picture, prediction and label side by side")
     parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG")
-    parser.add_argument("--limit", type=int, metavar="N", help="first N pictures only; marked in the result")
+    parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only; marked in the result")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, with the same score")
     parser.add_argument("--list", action="store_true", help="list methods, datasets and backbones, and end")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override a setting, e.g. model.window.crop=336 model.precision=bf16",
-    )
+    add_options(parser)
     options = parser.parse_args(arguments)
     if options.config is None and not options.list:
         parser.error("a CONFIG is needed, e.g. configs/sclip.py (--list shows what there is)")
-    if options.limit is not None and options.limit < 1:
-        parser.error("--limit must be at least 1")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after one line about what the user can mend."""
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
     options = parse(arguments)
-    warnings.showwarning = warn_once()
-    try:
-        if options.list:
-            folder = Path(options.config).parent if options.config else CONFIGS
-            print("\n".join(f"{axis} {name}" for axis, names in choices(folder).items() for name in names))
-        else:
-            evaluate(options)
-    except InputError as error:
-        print(f"error: {str(error).strip().rsplit('InputError: ', 1)[-1]}", file=sys.stderr)
-        return 2
-    except torch.cuda.OutOfMemoryError:
-        print("error: out of GPU memory; try --cfg-options model.window.batch=1", file=sys.stderr)
-        return 2
-    except OSError as error:  # a folder that cannot be written, a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if options.list:
+        return run(lambda: show_choices(Path(options.config).parent if options.config else CONFIGS))
+    return run(lambda: evaluate(options) and 0, goes_on="the same command with --resume goes on")
+
+
+def show_choices(folder: Path) -> None:
+    """What there is, a line each."""
+    print("\n".join(f"{axis} {name}" for axis, names in choices(folder).items() for name in names))
 
 
 def evaluate(options: argparse.Namespace) -> dict:
@@ -167,10 +152,12 @@ def build(config: Config) -> Runner:
     """The runner; its work folder holds the resolved config as `config.py`."""
     config = Config(config.to_dict(), cfg_text="resolved", filename="config.py")
     try:
-        return Runner.from_cfg(config)
-    except InputError:
+        runner = Runner.from_cfg(config)
+        runner._test_loop = runner.build_test_loop(runner._test_loop)  # as its `test` does, and where errors are named
+        return runner
+    except (InputError, OSError, MemoryError):
         raise
-    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
+    except Exception as error:  # whatever its parts say of a value of the wrong kind
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
 

@@ -4,7 +4,6 @@ Draws it under data/toy, evaluates every method, prints one table, and draws
 predictions side by side into work_dirs/demo.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -17,10 +16,10 @@ from prettytable import PrettyTable
 from test import evaluate, parse
 from toy_world import make
 
+from sclip_seg.command import Parser, run
 from sclip_seg.config import CONFIGS
 from sclip_seg.datasets import make_palette
 from sclip_seg.drawing import LINE, overlay
-from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
 from sclip_seg.vocabulary import Vocabulary
 
@@ -35,21 +34,19 @@ COUNT, SEED, SHOWN = 100, 0, 4
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(
-        arguments
-    )
-    try:
-        make(DATA, COUNT, SEED)
-        rows = [row(method, dataset) for dataset in DATASETS for method in METHODS]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    Parser(description=__doc__).parse_args(arguments)
+    return run(demo)
+
+
+def demo() -> None:
+    """Every method on every toy dataset."""
+    make(DATA, COUNT, SEED)
+    rows = [row(method, dataset) for dataset in DATASETS for method in METHODS]
     write_atomically(OUT / "summary.json", json.dumps(rows, indent=2) + "\n")
     for dataset in DATASETS:
         compare(dataset).save(OUT / f"{dataset}.png")
     print(table(rows))
     print(f"written to {OUT / 'summary.json'}; pictures of predictions: {OUT}/{{{','.join(DATASETS)}}}.png")
-    return 0
 
 
 def row(method: str, dataset: str) -> dict:

@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import sclip_seg.toy
+from sclip_seg.command import Parser, at_least_one, at_least_zero, run
 from sclip_seg.config import CONFIGS
 from sclip_seg.toy.world import WINDOW, draw
 
@@ -162,15 +164,20 @@ def save(model, path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=TOY / "guide.safetensors", help="file to write")
-    parser.add_argument("--steps", type=int, default=300, help="steps of the optimizer")
-    parser.add_argument("--batch", type=int, default=8, help="windows per step")
-    parser.add_argument("--pool", type=int, default=2000, help="pictures drawn beforehand")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing, the windows and the weights")
-    arguments = parser.parse_args()
+    parser.add_argument("--steps", type=at_least_one, default=300, help="steps of the optimizer")
+    parser.add_argument("--batch", type=at_least_one, default=8, help="windows per step")
+    parser.add_argument("--pool", type=at_least_one, default=2000, help="pictures drawn beforehand")
+    parser.add_argument("--seed", type=at_least_zero, default=0, help="of the drawing, the windows and the weights")
+    options = parser.parse_args(arguments)
+    return run(lambda: make(options))
 
+
+def make(arguments: argparse.Namespace) -> None:
+    """Draws, trains, and writes the weights."""
     torch.set_num_threads(THREADS)
     start = time.time()
     pool = draw_pool(arguments.seed, arguments.pool)
@@ -190,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,6 +6,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from safetensors.torch import save_file
 
 import sclip_seg.toy
+from sclip_seg.command import Parser, at_least_one, at_least_zero, run
 from sclip_seg.toy.world import WINDOW, draw
 
 TOY = Path(sclip_seg.toy.__file__).parent
@@ -148,15 +150,20 @@ def build(seed: int):
     return model, SimpleTokenizer(context_length=model.context_length)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=TOY / "toy.safetensors", help="file to write")
-    parser.add_argument("--steps", type=int, default=1265, help="steps of the optimizer")
-    parser.add_argument("--batch", type=int, default=96, help="pictures per step")
-    parser.add_argument("--pool", type=int, default=30000, help="pictures drawn beforehand")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing, the captions and the weights")
-    arguments = parser.parse_args()
+    parser.add_argument("--steps", type=at_least_one, default=1265, help="steps of the optimizer")
+    parser.add_argument("--batch", type=at_least_one, default=96, help="pictures per step")
+    parser.add_argument("--pool", type=at_least_one, default=30000, help="pictures drawn beforehand")
+    parser.add_argument("--seed", type=at_least_zero, default=0, help="of the drawing, the captions and the weights")
+    options = parser.parse_args(arguments)
+    return run(lambda: make(options))
 
+
+def make(arguments: argparse.Namespace) -> None:
+    """Draws, trains, and writes the weights."""
     torch.set_num_threads(THREADS)
     start = time.time()
     pool = draw_pool(arguments.seed, arguments.pool)
@@ -178,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sclip_seg.command import Parser, at_least_one, at_least_zero, run
 from sclip_seg.errors import InputError
 from sclip_seg.toy.world import GROUNDS, THINGS, WINDOW, Scene, draw
 
@@ -55,19 +56,21 @@ def make(out: Path, count: int, seed: int) -> bool:
     return True
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line about what the user can mend."""
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/toy"), help="folder to write")
-    parser.add_argument("--count", type=int, default=100, help="how many scenes")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
-    arguments = parser.parse_args()
-    try:
-        made = make(arguments.out, arguments.count, arguments.seed)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    print(f"{arguments.out}: {arguments.count} scenes {'drawn' if made else 'already there'}")
+    parser.add_argument("--count", type=at_least_one, default=100, help="how many scenes")
+    parser.add_argument("--seed", type=at_least_zero, default=0, help="another seed, other scenes")
+    options = parser.parse_args(arguments)
+    return run(lambda: draw_tree(options))
+
+
+def draw_tree(options: argparse.Namespace) -> None:
+    """Says what was done."""
+    made = make(options.out, options.count, options.seed)
+    print(f"{options.out}: {options.count} scenes {'drawn' if made else 'already there'}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

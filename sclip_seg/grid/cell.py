@@ -1,17 +1,16 @@
 """One cell of a grid: what is to be measured, where its result lies, and whether it is there already."""
 
-import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from ..config import load_config
 from ..data_check import check_dataset
 from ..errors import InputError
+from ..options import parse_options
 from ..result import config_digest, short_hash, versions
 
 PACKAGE = Path(__file__).parents[1]
@@ -133,16 +132,6 @@ def _read(path: Path) -> dict | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def parse_options(options: Sequence[str]) -> dict:
-    """`KEY=VALUE` as tools/test.py reads them. Raises InputError for one without `=`."""
-    for option in options:
-        if "=" not in option:
-            raise InputError(f"--cfg-options takes KEY=VALUE, not {option!r}")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
-    return parser.parse_args(["--cfg-options", *options] if options else []).cfg_options
 
 
 @cache

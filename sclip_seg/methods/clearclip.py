@@ -8,6 +8,8 @@ residual and FFN; here each has its own (`LastBlock(residual=, mlp=)`), as the p
 residual-scaling figure X + α·MHA is `attention_scale`.
 """
 
+from typing import Literal
+
 from ..attention import Attention, given, softmax
 from ..errors import InputError
 from ..registry import ATTENTION
@@ -33,10 +35,12 @@ def vv(t: QKV) -> Attention:
 
 
 @ATTENTION.register_module()
-def combination(t: QKV, of: tuple[str | dict, ...] = ("qq", "kk", "vv"), reduce: str = "sum") -> Attention:
+def combination(
+    t: QKV, of: tuple[str | dict, ...] = ("qq", "kk", "vv"), reduce: Literal["sum", "mean"] = "sum"
+) -> Attention:
     """Sum or mean of several attentions, each a name or dict of `ATTENTION`: any of the ablations, from a config."""
-    if not of or reduce not in ("sum", "mean"):
-        raise InputError(f"combination needs maps and reduce 'sum' or 'mean', not of={of!r}, reduce={reduce!r}")
+    if not of:
+        raise InputError("combination needs at least one map, e.g. of=['qq', 'kk']")
     maps = [ATTENTION.build(one)(t) for one in of]
     total = sum(one if isinstance(one, Attention) else given(one) for one in maps)
     return total / len(maps) if reduce == "mean" else total

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..attention import Attention
 from ..registry import TAILS
+from ..settings import Count
 from ..tail import SecondPath
 from ..trace import QKV, Trace
 from .clearclip import vv
@@ -44,7 +45,7 @@ class CLIPSurgery(SecondPath):
         feature_surgery: weigh the queries by the window's class token and take their common part away.
     """
 
-    def __init__(self, blocks: int = 6, tower: int | None = 12, feature_surgery: bool = False) -> None:
+    def __init__(self, blocks: Count = 6, tower: Count | None = 12, feature_surgery: bool = False) -> None:
         super().__init__(blocks, tower)
         self.feature_surgery = feature_surgery
 

@@ -17,7 +17,7 @@ are absolute distances of rows of that length: 0.7 and 3 for 14 x 14 patches, 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from sklearn.cluster import DBSCAN
 from torch import Tensor
 
 from ..registry import TAILS
+from ..settings import Count, Positive
 from ..tail import LastBlock, cosines
 from ..trace import QKV, Trace
 
@@ -48,11 +49,11 @@ class CLIPtrase(LastBlock):
 
     def __init__(
         self,
-        eps: float = 0.7,
-        min_samples: int = 3,
+        eps: Positive = 0.7,
+        min_samples: Count = 3,
         cluster: bool = True,
         image_prior: bool = False,
-        reduce: str = "sum",
+        reduce: Literal["sum", "mean"] = "sum",
     ) -> None:
         super().__init__(dict(type="combination", of=("qq", "kk", "vv"), reduce=reduce))
         self.eps, self.min_samples, self.cluster, self.image_prior = eps, min_samples, cluster, image_prior

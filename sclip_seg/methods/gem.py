@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention import Attention, softmax
-from ..errors import InputError
 from ..registry import TAILS
+from ..settings import Count, Natural, Positive
 from ..tail import SecondPath
 from ..trace import QKV
 
@@ -34,11 +34,9 @@ class GEM(SecondPath):
     """
 
     def __init__(
-        self, blocks: int = 6, iterations: int = 1, temperature: float | None = None, tower: int | None = 12
+        self, blocks: Count = 6, iterations: Natural = 1, temperature: Positive | None = None, tower: Count | None = 12
     ) -> None:
         super().__init__(blocks, tower)
-        if iterations < 0 or (temperature is not None and temperature <= 0):
-            raise InputError(f"iterations={iterations}, temperature={temperature}: at least 0, and above 0 or None")
         self.iterations, self.temperature = iterations, temperature
 
     def attend(self, t: QKV) -> Attention:

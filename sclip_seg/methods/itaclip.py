@@ -25,8 +25,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
 from ..attention import Attention
-from ..errors import InputError
 from ..registry import TAILS
+from ..settings import Count, Share
 from ..tail import LastBlock, cosines
 from ..trace import QKV, Trace, relative
 from .sclip import csa
@@ -48,11 +48,9 @@ class ITACLIP(LastBlock):
     """
 
     def __init__(
-        self, blocks: tuple[int, ...] = (7, 8, 10), tower: int | None = 12, engineering: float | None = 0.75
+        self, blocks: tuple[Count, ...] = (7, 8, 10), tower: Count | None = 12, engineering: Share | None = 0.75
     ) -> None:
         super().__init__("csa", residual=True, mlp=False)
-        if engineering is not None and not 0 <= engineering <= 1:
-            raise InputError(f"engineering is {engineering}; it is a weight from 0 to 1, or None for one view")
         self.blocks, self.tower, self.engineering = tuple(blocks), tower, engineering
 
     def reads(self, depth: int) -> Iterable[int]:

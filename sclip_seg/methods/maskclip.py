@@ -22,15 +22,15 @@ The later papers' reading, "values only", is `LastBlock('identity', residual=Fal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention import Attention, identity
-from ..errors import InputError
 from ..registry import ATTENTION, TAILS
+from ..settings import Real, Share
 from ..tail import LastBlock
 from ..trace import QKV, Trace
 
@@ -62,13 +62,11 @@ class MaskCLIP(LastBlock):
         self,
         residual: bool = True,
         mlp: bool = True,
-        denoise_prompts: float | None = None,
-        smooth_keys: str | None = None,
-        smooth_below: float = 1.0,
+        denoise_prompts: Share | None = None,
+        smooth_keys: Literal["released", "paper"] | None = None,
+        smooth_below: Real = 1.0,
     ) -> None:
         super().__init__("identity", residual, mlp)
-        if smooth_keys not in (None, "released", "paper"):
-            raise InputError(f"smooth_keys is {smooth_keys!r}; choose 'released', 'paper' or None")
         self.denoise_prompts, self.smooth_keys, self.smooth_below = denoise_prompts, smooth_keys, smooth_below
 
     def score(self, trace: Trace, text: TextBank) -> Tensor:

@@ -13,17 +13,18 @@ from torch import Tensor
 
 from ..attention import Attention, softmax
 from ..registry import ATTENTION
+from ..settings import Positive
 from ..trace import QKV
 
 
 @ATTENTION.register_module()
-def naclip(t: QKV, sigma: float = 5.0) -> Attention:
+def naclip(t: QKV, sigma: Positive = 5.0) -> Attention:
     """softmax(k kᵀ/√d + G); G is added after the scaling."""
     return softmax(t.k, t.k, t.scale, bias=neighbourhood(t, sigma))
 
 
 @ATTENTION.register_module()
-def nonly(t: QKV, sigma: float = 5.0) -> Tensor:
+def nonly(t: QKV, sigma: Positive = 5.0) -> Tensor:
     """softmax(c·G), c = mean over heads and pairs of tokens of |q||k|, over √d; one map for all heads."""
     strength = (t.q.norm(dim=-1).mean(-1) * t.k.norm(dim=-1).mean(-1)).mean(-1) * t.scale
     return (strength[:, None, None, None] * neighbourhood(t, sigma)).softmax(-1).to(t.v.dtype)

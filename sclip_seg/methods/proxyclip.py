@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
+from ..settings import Real
 from ..tail import Tail
 from ..trace import Trace
 
@@ -38,7 +39,7 @@ class ProxyCLIP(Tail):
         beta, gamma: β and γ.
     """
 
-    def __init__(self, guide: dict, beta: float = 1.2, gamma: float = 3.0) -> None:
+    def __init__(self, guide: dict, beta: Real = 1.2, gamma: Real = 3.0) -> None:
         super().__init__()
         self.guide = GUIDES.build(guide)
         self.unit, self.beta, self.gamma = self.guide.unit, beta, gamma

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,7 @@ from ..attention import Attention, softmax
 from ..errors import InputError
 from ..refine.pamr import PAMR
 from ..registry import TAILS
+from ..settings import Count, Positive, Real, Share
 from ..tail import LastBlock, cosines
 from ..trace import QKV, Trace, relative
 from .clip import qk
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from ..text import TextBank
 
 BASES = {"naclip": ("kk",), "clearclip": ("qq",), "vanilla": ("qk",), "sclip": ("qq", "kk")}
-CHOICES = {"sight": ("released", "line", "component"), "blur": ("raster", "grid"), "scaling": ("global", "row")}
 
 
 @TAILS.register_module()
@@ -68,28 +68,25 @@ class ResCLIP(LastBlock):
 
     def __init__(
         self,
-        base: str = "naclip",
+        base: Literal["naclip", "clearclip", "vanilla", "sclip"] = "naclip",
         residual: bool = False,
         mlp: bool = False,
-        sigma: float = 5.0,
-        rcs: float | None = 0.5,
-        rcs_scale: float = 2.0,
-        rcs_blocks: Sequence[int] = (6, 7, 8, 9),
-        tower: int | None = 12,
-        sfr: float | None = 0.7,
-        sfr_scale: float = 2.0,
-        threshold: float = 0.1,
-        logit_scale: float = 40.0,
+        sigma: Positive = 5.0,
+        rcs: Share | None = 0.5,
+        rcs_scale: Real = 2.0,
+        rcs_blocks: Sequence[Count] = (6, 7, 8, 9),
+        tower: Count | None = 12,
+        sfr: Share | None = 0.7,
+        sfr_scale: Real = 2.0,
+        threshold: Share = 0.1,
+        logit_scale: Positive = 40.0,
         pamr: bool = True,
-        sight: str = "released",
-        blur: str = "raster",
-        scaling: str = "global",
+        sight: Literal["released", "line", "component"] = "released",
+        blur: Literal["raster", "grid"] = "raster",
+        scaling: Literal["global", "row"] = "global",
         half: bool = False,
     ) -> None:
         super().__init__("kk", residual, mlp)
-        _choose("base", base, BASES)
-        for name, value in (("sight", sight), ("blur", blur), ("scaling", scaling)):
-            _choose(name, value, CHOICES[name])
         self.base, self.sigma, self.half = base, sigma, half
         self.rcs, self.rcs_scale, self.rcs_blocks, self.tower = rcs, rcs_scale, tuple(rcs_blocks), tower
         self.sfr, self.sfr_scale, self.threshold, self.logit_scale = sfr, sfr_scale, threshold, logit_scale
@@ -143,11 +140,6 @@ class ResCLIP(LastBlock):
             fed = self.sfr_scale * F.pad(same.float(), (t.prefix, 0, t.prefix, 0))
             bias = fed[:, None] if bias is None else fed[:, None] + bias
         return sum(softmax(getattr(t, left), getattr(t, right), scale, bias) for left, right in BASES[self.base])
-
-
-def _choose(name: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
 
 def patch_labels(probability: Tensor, threshold: float, patch: int, grid: tuple[int, int]) -> Tensor:

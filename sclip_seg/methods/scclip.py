@@ -19,7 +19,7 @@ square windows only. Statistics are per window, in fp32 (squared distances overf
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,8 @@ from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
 from ..attention import Attention, AttentionMaps, given, softmax
-from ..errors import InputError
 from ..registry import TAILS
+from ..settings import Count, Real
 from ..tail import Tail
 from ..trace import QKV, Trace, relative
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 CONTAMINATION = 0.05
 LARGEST = 10  # tokens that the first release took for anomalous
-DETECTORS = ("released", "norm", "lof")
 
 
 @TAILS.register_module()
@@ -56,19 +55,17 @@ class SCCLIP(Tail):
 
     def __init__(
         self,
-        mid: int = 9,
-        post: int = 4,
-        fused: tuple[int, ...] = (4, 5, 6, 7, 8, 9, 10),
-        tower: int | None = 12,
-        class_weight: float = 0.3,
-        beta: float = 0.4,
-        sharpness: float = 3.0,
-        detector: str = "released",
-        neighbours: int = 30,
+        mid: Count = 9,
+        post: Count = 4,
+        fused: tuple[Count, ...] = (4, 5, 6, 7, 8, 9, 10),
+        tower: Count | None = 12,
+        class_weight: Real = 0.3,
+        beta: Real = 0.4,
+        sharpness: Real = 3.0,
+        detector: Literal["released", "norm", "lof"] = "released",
+        neighbours: Count = 30,
     ) -> None:
         super().__init__()
-        if detector not in DETECTORS:
-            raise InputError(f"detector is {detector!r}; choose one of {', '.join(DETECTORS)}")
         self.mid, self.post, self.fused, self.tower = mid, post, tuple(fused), tower
         self.class_weight, self.beta, self.sharpness = class_weight, beta, sharpness
         self.detector, self.neighbours = detector, neighbours

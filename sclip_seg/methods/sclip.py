@@ -11,13 +11,14 @@ is an option here: Gaussian entries of variance 1/C, no bias, seed 0, the n maps
 """
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..attention import Attention, softmax
-from ..errors import InputError
 from ..registry import ATTENTION
+from ..settings import Count, Seed
 from ..trace import QKV
 
 
@@ -35,10 +36,8 @@ def tokens(t: QKV) -> Attention:
 
 
 @ATTENTION.register_module()
-def random_projection(t: QKV, n: int = 1, seed: int = 0, reduce: str = "sum") -> Attention:
+def random_projection(t: QKV, n: Count = 1, seed: Seed = 0, reduce: Literal["sum", "mean"] = "sum") -> Attention:
     """Σᵢ softmax(rᵢ rᵢᵀ/√d), rᵢ = Y Wᵢ, for n random projections; `reduce='mean'` divides by n."""
-    if n < 1 or reduce not in ("sum", "mean"):
-        raise InputError(f"random_projection needs n >= 1 and reduce 'sum' or 'mean', not n={n}, reduce={reduce!r}")
     maps = []
     for index in range(n):
         r = t.split(t.tokens @ projection(t.tokens.shape[-1], seed, index).to(t.tokens))

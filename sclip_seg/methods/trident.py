@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
+from ..settings import Real
 from ..tail import Tail
 from ..trace import Trace
 from .proxyclip import proxy_maps, proxy_weights, values_on
@@ -51,9 +52,9 @@ class Trident(Tail):
         self,
         guide: dict,
         affinity: dict,
-        beta: float = 1.2,
-        gamma: float = 3.0,
-        cos_fac: float = 1.2,
+        beta: Real = 1.2,
+        gamma: Real = 3.0,
+        cos_fac: Real = 1.2,
         mend_negative: bool = False,
         halves: bool = False,
     ) -> None:

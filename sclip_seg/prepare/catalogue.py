@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from mmengine.config import Config
 from mmengine.fileio import load
 
-from sclip_seg.config import names_in, near
-from sclip_seg.errors import InputError
+from sclip_seg.config import names_in
+from sclip_seg.errors import InputError, near
 
 FILE = Path(__file__).parent / "catalogue.yaml"
 DATA = "data/"  # where the folders of every dataset config begin

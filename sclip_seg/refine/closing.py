@@ -5,11 +5,14 @@ square, so that a class grows over lower-numbered ones and which wins depends on
 the published scores have it. Equal to OpenCV's `MORPH_CLOSE`, whose borders take no part.
 """
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
 from ..registry import STEPS
+from ..settings import Range
 from .step import LabelStep
 
 
@@ -17,10 +20,10 @@ from .step import LabelStep
 class Closing(LabelStep):
     """Closing with a square of `size` pixels a side (ITACLIP: 3)."""
 
-    def __init__(self, size: int = 3) -> None:
+    def __init__(self, size: Annotated[int, Range(1, 255)] = 3) -> None:
         super().__init__()
-        if size < 1 or size % 2 == 0:
-            raise InputError(f"Closing needs an odd size of at least 1, not {size}")
+        if size % 2 == 0:
+            raise InputError(f"Closing needs an odd size, not {size}")
         self.size = size
 
     def forward(self, labels: Tensor, image: Tensor) -> Tensor:

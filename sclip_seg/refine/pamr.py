@@ -9,25 +9,29 @@ The picture is the network's input, already down-sized, brought back up bilinear
 scale and softmax. Linear in m, so the queries go in chunks: memory moves no score, and no error is swallowed.
 """
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
 from ..registry import STEPS
+from ..settings import Count, Range
 from .step import ScoreStep
 
 CHUNK_BYTES = 256 * 2**20
+Dilation = Annotated[int, Range(1, 512)]
 
 
 @STEPS.register_module()
 class PAMR(ScoreStep):
     """`steps` rounds of refinement over neighbours at the given dilations, in pixels (NACLIP: 10 rounds, 8 and 16)."""
 
-    def __init__(self, steps: int = 10, dilations: tuple[int, ...] = (8, 16)) -> None:
+    def __init__(self, steps: Count = 10, dilations: tuple[Dilation, ...] = (8, 16)) -> None:
         super().__init__()
-        if steps < 1 or not dilations or min(dilations) < 1:
-            raise InputError(f"PAMR needs steps >= 1 and dilations >= 1, not steps={steps}, dilations={dilations}")
+        if not dilations:
+            raise InputError("PAMR needs dilations: at least one")
         self.steps, self.dilations = steps, tuple(dilations)
         self.offsets = [(dy * d, dx * d) for d in self.dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
