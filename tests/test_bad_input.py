@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from test_tools import CONFIGS, FAST, ROOT, result_of, run, tool
 from trees import make_tree
+from waiting import PATIENCE
 
 VOC = Path("data/VOCdevkit/VOC2012")
 LABEL, PICTURE = VOC / "SegmentationClass/2007_000001.png", VOC / "JPEGImages/2007_000001.jpg"
@@ -266,7 +267,7 @@ def test_process_ends_with_status_2_and_no_traceback(voc):
     options = [option.replace("arch=tiny", "arch=toy") for option in FAST] + ["test_dataloader.num_workers=2"]
     command = [sys.executable, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", "--cfg-options", *options]
     before = files()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: the label map {LABEL} cannot be read: ")
     assert "Traceback" not in done.stderr

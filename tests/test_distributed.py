@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from test_tools import CONFIGS, FAST, ROOT, result_of, run
 from trees import make_tree
+from waiting import PATIENCE
 
 # The tiny tower of the fixtures is not known to another process; this one comes with the package.
 SHIPPED = [option for option in FAST if not option.startswith("model.backbone.arch=")]
@@ -39,7 +40,7 @@ def test_two_processes_score_as_one(bad, tmp_path, monkeypatch):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     shared = [*arguments, "--launcher", "pytorch", "--work-dir", "shared", "--out", "shared_maps"]
     command = [*launch, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", *shared, "--cfg-options", *SHIPPED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("mIoU") == 1  # one rank speaks
 
