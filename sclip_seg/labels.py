@@ -1,18 +1,16 @@
 """Label maps: from the values of a file to classes, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from .errors import InputError
-from .label_files import LARGEST, narrow, read_labels
+from .label_files import LARGEST, narrow
 from .settings import Range
 
 IGNORE = 255
@@ -138,46 +136,6 @@ def _looked_up(table: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The table's entry for the numbers that it has, and the others as they are."""
     inside = (numbers >= 0) & (numbers < len(table))
     return np.where(inside, table[np.where(inside, numbers, 0)], numbers)
-
-
-@TRANSFORMS.register_module()
-class LoadLabels(BaseTransform):
-    """A label map as classes (H, W) through pillow, which does not turn it as EXIF says, by the dataset's rule.
-
-    mmseg's own step casts to 8 bits unseen, so that a label 300 becomes 44. Pictures of mmseg's inferencer have none.
-    """
-
-    def transform(self, results: dict) -> dict:
-        if "seg_map_path" not in results:
-            return results
-        results["gt_seg_map"] = LabelRule.of(results).classes_of(read_labels(results["seg_map_path"]))
-        results["seg_fields"].append("gt_seg_map")
-        return results
-
-
-@TRANSFORMS.register_module()
-class Relabel(BaseTransform):
-    """Other numbers for some classes, as another protocol counts them.
-
-    Args:
-        mapping: pairs (class, new class).
-        empty: a map with these classes only is ignored as a whole, which is asked before the mapping.
-    """
-
-    def __init__(self, mapping: Sequence[tuple[LabelValue, LabelValue]] = (), empty: Sequence[LabelValue] = ()) -> None:
-        self.mapping = dict(mapping)
-        self.empty = tuple(empty)
-
-    def transform(self, results: dict) -> dict:
-        labels = results["gt_seg_map"]
-        if np.isin(labels, self.empty).all():
-            ignore = LabelRule.of(results).ignore
-            results["gt_seg_map"] = np.full(labels.shape, ignore, np.min_scalar_type(ignore))
-        elif self.mapping:
-            table = np.arange(max(int(labels.max()), *self.mapping) + 1)
-            table[list(self.mapping)] = list(self.mapping.values())
-            results["gt_seg_map"] = narrow(table[labels])
-        return results
 
 
 def as_picture(values: np.ndarray) -> Image.Image:

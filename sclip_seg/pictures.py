@@ -1,104 +1,17 @@
-"""Pictures as the network gets them; what cannot be read is named, and what is left out of one is told."""
+"""Pictures as (H, W, 3) of 8 bits, whatever they were; what is left out of one is told."""
 
 import warnings
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
-from mmengine import fileio
-from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageFile, ImageOps
-from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from .depth import DEEPEST, to_eight_bits
 from .errors import InputError
-from .files import reason_of
-from .handed_in import existing
 from .headers import Header, check_bands, check_pixels, open_with_pillow, read_header
-from .settings import Pixels
 
 LONGEST = 2**20  # pixels; cv2's own bound of a side
-
-
-@TRANSFORMS.register_module(name=["LoadPicture", "LoadImageFromFile"])  # mmseg has none of its own; mmcv's stays
-class LoadPicture(LoadImageFromFile):
-    """A picture as (H, W, 3) uint8 BGR through cv2: grey, RGBA and deep ones too, turned as EXIF says.
-
-    Its header is read first: more pixels than `headers.MOST_PIXELS` are not decoded. More than 8 bits are scaled
-    (`depth.to_eight_bits`).
-    """
-
-    def transform(self, results: dict, told: str = "a picture of the dataset") -> dict:
-        """Adds the picture at `img_path`; `told`: what it is called in a warning. Raises InputError."""
-        path = results["img_path"]
-        try:
-            content = fileio.get(path, backend_args=self.backend_args)
-            header = read_header(content)
-            is_plain = self.color_type != "color" or self.imdecode_backend not in (None, "cv2")
-            results["img"] = self._decode(content, path) if is_plain else decode(content, header, told)
-        except Exception as error:  # the decoders raise what they like
-            raise InputError(f"the picture {path} cannot be read: {reason_of(error, path)}") from error
-        if self.to_float32:
-            results["img"] = results["img"].astype(np.float32)
-        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
-        return results
-
-    def _decode(self, content: bytes, path: str) -> np.ndarray:
-        """As a config wants it that asks for anything but cv2's colours."""
-        pixels = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
-        if pixels is None:
-            raise InputError(f"{self.imdecode_backend} does not read it")
-        return pixels
-
-
-@TRANSFORMS.register_module()
-class CentreCrop(BaseTransform):
-    """CLIPtrase's protocol (arXiv 2407.08268): the short side at `size` pixels, then the square in the middle.
-
-    The picture through pillow's antialiased bicubic filter, the labels by nearest neighbours; the square is what is
-    segmented and scored, so that its numbers stand beside no other protocol's.
-    """
-
-    def __init__(self, size: Pixels) -> None:
-        self.size = size
-
-    def transform(self, results: dict) -> dict:
-        results["img"] = self.crop(results["img"], InterpolationMode.BICUBIC)
-        if "gt_seg_map" in results:
-            results["gt_seg_map"] = self.crop(results["gt_seg_map"], InterpolationMode.NEAREST)
-        results["ori_shape"] = results["img_shape"] = (self.size, self.size)
-        return results
-
-    def crop(self, pixels: np.ndarray, mode: InterpolationMode) -> np.ndarray:
-        """(H, W[, 3]) uint8, or labels (H, W) of more bits, -> (size, size[, 3])."""
-        pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32)  # what pillow resizes by neighbours
-        return np.array(center_crop(resize(Image.fromarray(pixels), self.size, mode), [self.size, self.size]))
-
-
-def read_picture(picture: str | Path | Image.Image | np.ndarray) -> np.ndarray:
-    """A file's path, a PIL picture or an array as (H, W, 3) uint8 BGR, what `LoadPicture` gives for the file.
-
-    Arrays are RGB, (H, W, 3), or grey, (H, W), of type uint8; a fourth channel (alpha) is left out. Files and PIL
-    pictures may be deeper, or of fractions (`depth.to_eight_bits`); what is left out of them, or read one way of
-    several, is told in a warning.
-    Raises InputError for a file that cannot be read and an array that is no such picture.
-    """
-    if isinstance(picture, str | Path):
-        path = existing(picture)
-        return LoadPicture().transform({"img_path": str(path)}, f"the picture {path}")["img"]
-    if isinstance(picture, Image.Image):
-        try:
-            return _from_pillow(picture)
-        except Exception as error:  # pillow decodes late, and raises what it likes
-            raise InputError(f"the PIL picture cannot be read: {reason_of(error, '')}") from error
-    if isinstance(picture, np.ndarray):
-        return _from_array(picture)
-    hint = {"Tensor": "; of a tensor (3, H, W), give tensor.permute(1, 2, 0).cpu().numpy()"}
-    hint["bytes"] = hint["bytearray"] = "; of a file's content, give PIL.Image.open(io.BytesIO(content))"
-    kind = type(picture).__name__
-    raise InputError(f"a picture is a path, a PIL picture or an array, not {kind}{hint.get(kind, '')}")
 
 
 def decode(content: bytes, header: Header, told: str) -> np.ndarray:
@@ -151,7 +64,7 @@ def _bgr(picture: Image.Image, told: str, most: int | None = None) -> np.ndarray
     return np.ascontiguousarray(np.array(picture.convert("RGB"))[..., ::-1])
 
 
-def _from_pillow(picture: Image.Image) -> np.ndarray:
+def from_pillow(picture: Image.Image) -> np.ndarray:
     told, most = "the PIL picture", None
     check_pixels(picture.height, picture.width)
     check_bands(getattr(picture, "tag_v2", {}).get(277, 3))  # pillow drops those that it has no mode for
@@ -203,7 +116,7 @@ def _deep_file_of(picture: Image.Image) -> bytes | None:
     return content
 
 
-def _from_array(picture: np.ndarray) -> np.ndarray:
+def from_array(picture: np.ndarray) -> np.ndarray:
     """Nothing is known of an array's range, so that other types than uint8 are the caller's to scale."""
     shape = f"an array {picture.shape} of {picture.dtype}"
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or not picture.size:

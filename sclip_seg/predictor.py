@@ -27,7 +27,7 @@ from .config import CONFIGS, WORDS, load_config
 from .drawing import figure, shares
 from .errors import InputError
 from .handed_in import existing
-from .pictures import read_picture
+from .loading import read_picture
 from .scores import DenseMaps, Labelling, StitchedMaps
 from .segmentor import OpenVocabSegmentor
 from .words import read_words

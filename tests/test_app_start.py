@@ -34,6 +34,14 @@ def test_start_on_a_port_in_use(capsys):
     assert line.startswith(f"error: the page cannot be served at 127.0.0.1, port {port}: Address already in use")
 
 
+def status_of(arguments):
+    """The exit status, also of what argparse refuses."""
+    try:
+        return tool.main(arguments)
+    except SystemExit as end:
+        return end.code
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -47,10 +55,7 @@ def test_start_on_a_port_in_use(capsys):
 def test_start_with_mistakes(arguments, said, capsys):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    try:
-        assert tool.main(["--port", str(port), *arguments]) == 2
-    except SystemExit as end:  # of what argparse refuses
-        assert end.code == 2
+    assert status_of(["--port", str(port), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert said in line
@@ -97,9 +102,6 @@ def test_mistakes_are_one_line(arguments, capsys, monkeypatch):
     monkeypatch.setattr(tool, "serve_page", lambda *_: pytest.fail("it was served"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    try:
-        assert tool.main(["--port", str(port), *arguments]) == 2
-    except SystemExit as end:  # of what argparse refuses
-        assert end.code == 2
+    assert status_of(["--port", str(port), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

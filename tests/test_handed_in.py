@@ -21,7 +21,7 @@ from sclip_seg.data_check import check_dataset
 from sclip_seg.data_files import find_files, read_list
 from sclip_seg.errors import InputError
 from sclip_seg.handed_in import at_home, composed, existing, read_text
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 from sclip_seg.prepare.subset import cut_subset
 from sclip_seg.vocabulary import Vocabulary, shipped
 from sclip_seg.words import read_words, split_words

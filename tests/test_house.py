@@ -54,6 +54,7 @@ LAYERS = {
             "label_files",
             "notes",
             "pictures",
+            "loading",
             "headers",
             "words",
             "arguments",

@@ -16,7 +16,8 @@ from test_tools import CONFIGS, result_of, run
 from sclip_seg.datasets import FolderDataset, build_dataset, make_palette
 from sclip_seg.drawing import IGNORED, colourise
 from sclip_seg.errors import InputError
-from sclip_seg.labels import LabelRule, LoadLabels, as_picture, default_ignore
+from sclip_seg.labels import LabelRule, as_picture, default_ignore
+from sclip_seg.loading import LoadLabels
 from sclip_seg.metric import confusion
 
 

@@ -10,7 +10,7 @@ from test_pictures import COLOUR, chunk, tiff
 
 from sclip_seg.errors import InputError
 from sclip_seg.headers import MOST_PIXELS, OPTION, read_header
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 
 
 def large_png(width, height):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sclip_seg.depth import to_eight_bits
 from sclip_seg.errors import InputError
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (24, 30)).astype(np.uint8)

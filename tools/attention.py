@@ -22,7 +22,7 @@ from sclip_seg.attention_drawing import at_panel_size, grid, heat, score_map, we
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 from sclip_seg.predictor import AttentionRow, Prediction
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")

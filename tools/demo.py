@@ -29,8 +29,8 @@ from sclip_seg.drawing import percent
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.handed_in import at_home, existing
+from sclip_seg.loading import read_picture
 from sclip_seg.options import add_options
-from sclip_seg.pictures import read_picture
 from sclip_seg.words import read_words
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -14,7 +14,7 @@ import numpy as np
 from ..attention_drawing import heat
 from ..drawing import overlay, shares
 from ..errors import InputError
-from ..pictures import read_picture
+from ..loading import read_picture
 from ..predictor import Predictor, load
 from ..words import split_words
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
