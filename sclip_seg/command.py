@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
     `goes_on`: what to do after it was stopped.
     """
     warnings.showwarning = warn_once()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # so that nobody is told of half an import
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return work() or 0
     except KeyboardInterrupt:

@@ -65,6 +65,7 @@ def _bgr(picture: Image.Image, told: str, most: int | None = None) -> np.ndarray
 
 
 def from_pillow(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 BGR of a PIL picture, turned as EXIF says. Raises InputError, or what pillow raises."""
     told, most = "the PIL picture", None
     check_pixels(picture.height, picture.width)
     check_bands(getattr(picture, "tag_v2", {}).get(277, 3))  # pillow drops those that it has no mode for
@@ -117,7 +118,10 @@ def _deep_file_of(picture: Image.Image) -> bytes | None:
 
 
 def from_array(picture: np.ndarray) -> np.ndarray:
-    """Nothing is known of an array's range, so that other types than uint8 are the caller's to scale."""
+    """(H, W, 3) uint8 BGR of an RGB or grey array. Raises InputError.
+
+    Nothing is known of an array's range, so that other types than uint8 are the caller's to scale.
+    """
     shape = f"an array {picture.shape} of {picture.dtype}"
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or not picture.size:
         scaled = {

@@ -180,10 +180,9 @@ def test_random_projection_has_variance_one_over_the_width():
 
 
 @pytest.mark.parametrize("options", [dict(n=0), dict(reduce="max")])
-def test_random_projection_refuses_what_it_cannot_do(options, build_dense, pictures):
-    dense = build_dense(dict(type="LastBlock", attention=dict(type="random_projection") | options))
+def test_random_projection_refuses_what_it_cannot_do(options, build_dense):
     with pytest.raises(InputError, match=str(next(iter(options.values())))):
-        dense(pictures(1, 32, 32))
+        build_dense(dict(type="LastBlock", attention=dict(type="random_projection") | options))
 
 
 def test_sigma_widens_the_neighbourhood(build_dense, pictures):

@@ -179,7 +179,7 @@ def test_error_of_a_refinement_is_not_swallowed(build_segmentor, pictures, monke
         (dict(background_threshold=0.1), "need a background class"),
         (dict(min_area=0.1), "need a background class"),
         (dict(background=4), "background is class 4, and the vocabulary has 4 classes"),
-        (dict(background=-1), "background is class -1"),
+        (dict(background=-1), "background is -1; it must be"),
         (dict(window=dict(batch=0)), "window.batch is 0"),
         (dict(window=dict(size=3)), "window has no key 'size'"),
         (dict(window=dict(crop=32, stride=33)), "stride"),

@@ -2,17 +2,22 @@
 
     python tools/app.py --backbone toy     (or: make app APP="--backbone toy")
 
-It is served to this machine only, sends nothing anywhere, and answers to its own
-address alone: a request that names another host, or comes from another page, is
-refused. Served to a network (--host), it answers to this machine's name and to any
-address, and to further names that are given with --name, e.g. a proxy's. Uploads
-are kept for an hour after their last use, 1 GB in sum, and end with the page.
+It is served to this machine only, sends nothing anywhere, and answers to its
+own address alone: a request that names another host, or comes from another
+page, is refused. Served to a network (--host), it answers to this machine's
+name and to any address, and to further names that are given with --name, e.g.
+a proxy's. Uploads are kept for an hour after their last use, 1 GB in sum, and
+end with the page.
 """
+
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
 
 import argparse
 import gc
 import os
-import signal
 import socket
 import sys
 from importlib.metadata import PackageNotFoundError, version

@@ -7,6 +7,11 @@ block or another one, from the code that computes the scores. A point lies in
 several windows: shown is the one whose middle it is nearest to, framed.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import io
 import sys

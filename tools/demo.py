@@ -9,6 +9,11 @@ colours, and a legend) and NAME.labels.png (each pixel the number of its class,
 from 0, with the same colours), and prints what covers most of it.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import os
 import sys

@@ -7,6 +7,11 @@ DIR holds `recipe.py` (weights and inputs) and the reference outputs
 with the largest difference; exit status 1 beyond a tolerance.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import importlib.util
 import json
 import sys

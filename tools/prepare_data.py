@@ -12,6 +12,11 @@ COCO-Object is converted as released: whatever is no thing is background.
 command can be stopped and run again; what is there is kept.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import os
 import sys

@@ -5,18 +5,23 @@
 Reads every result.json below the folders and writes report.md, report.html (one
 page that needs nothing else), report.tex, cells.csv and classes.csv.
 
-The files may be anybody's: what stands in them is shown and never run, and one that
-cannot be used is named and left out. With --labels, pictures and labels are taken from
-where the files say, but only below the working folder and the folders of --data, so
-that no page shows pictures that were not meant for it.
+The files may be anybody's: what stands in them is shown and never run, and one
+that cannot be used is named and left out. With --labels, pictures and labels
+are taken from where the files say, but only below the working folder and the
+folders of --data, so that no page shows pictures that were not meant for it.
 """
+
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
 
 import argparse
 import math
 import sys
 from pathlib import Path
 
-from sclip_seg.command import Parser, at_least_one, run
+from sclip_seg.command import Parser, at_least_one, percent, run
 from sclip_seg.files import write_atomically
 from sclip_seg.published_figures import load
 from sclip_seg.report.gather import gather
@@ -50,7 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tolerance",
         nargs=2,
-        type=float,
+        type=percent,
         default=(0.5, 2.0),
         metavar=("AGREE", "NEAR"),
         help="differences from published figures that are coloured as agreeing and as near (default: 0.5 2)",

@@ -11,10 +11,14 @@ stopped when the same command is given again. At the end: measured beside
 published. `--check` measures a file's cells and fails where one has drifted.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

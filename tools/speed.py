@@ -7,6 +7,11 @@ Weights are random: speed does not depend on them. Prints a table and writes
 work_dirs/speed/speed.json.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import copy
 import importlib.util

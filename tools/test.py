@@ -8,6 +8,11 @@ beside the resolved config into the work folder. A run that was stopped is gone
 on with by --resume, with the same score.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import os
 import sys

@@ -4,6 +4,11 @@ Draws it under data/toy, evaluates every method, prints one table, and draws
 predictions side by side into work_dirs/demo.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import io
 import json
 import sys
