@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -123,7 +123,15 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Of this package, Python and the libraries that compute."""
-    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
+
+
+def _version(package: str) -> str:
+    """Of a package, or of the release of it that a machine without a screen has."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-headless")
 
 
 def device_name() -> str:

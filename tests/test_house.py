@@ -31,6 +31,7 @@ LAYERS = {
         "scores",
         "positions",
         "registry",
+        "kept",
         "toy.world",
         "methods.*",
         "refine.*",
