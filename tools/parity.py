@@ -37,6 +37,8 @@ from sclip_seg.segmentor import OpenVocabSegmentor
 from sclip_seg.text import TextBank, encode_prompts
 
 FEATURES, PROBES, TEXT, MAPS = 2e-5, 5e-5, 2e-5, 2e-5  # fp32, CPU; see DIR/README.md
+# Where a drawing is flat, PAMR divides rounding by rounding: 2e-3 of the maps even between one thread and two on a CPU.
+FLAT = 5e-4  # of maps after it, on a GPU, before `ON_A_GPU`
 ON_A_GPU = 10  # sums in another order, and fused attention that multiplies in three TF32 parts
 CLOSE = 2e-4  # two best scores this close to each other (relative) may change places
 
@@ -201,11 +203,12 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
         yield f"{method} end to end: text bank", gap(model.text.features, expected["text"]), TEXT
         owners = (model.text.owner.cpu().numpy() != expected["query_idx"]).sum()
         yield f"{method} end to end: wrong owners", float(owners), 0.0
+        close = FLAT if model.score_steps and reference.device.type != "cpu" else MAPS
         if "synth.logits" in expected:
             ours = maps.dense()[:, ::32, ::32]
-            yield f"{method} end to end: score maps", gap(ours, expected["synth.logits"]), MAPS
+            yield f"{method} end to end: score maps", gap(ours, expected["synth.logits"]), close
         best = classes.amax(0)[::8, ::8]
-        yield f"{method} end to end: largest probability", gap(best, expected["synth.maxprob"]), MAPS
+        yield f"{method} end to end: largest probability", gap(best, expected["synth.maxprob"]), close
         top = classes.topk(2, dim=0).values
         sure = ((top[0] - top[1]) / top[0] > CLOSE * factor(reference.device)).cpu().numpy()
         wrong = (labels != expected["synth.label"]) & sure
