@@ -5,7 +5,7 @@ from .version import __version__
 
 import_mmseg()
 
-from . import datasets, encoder, hooks, labels, methods, metric, pictures, refine, segmentor, sharing, spliced, tail  # noqa: E402, F401
+from . import datasets, encoder, hooks, loading, methods, metric, refine, segmentor, sharing, spliced, tail  # noqa: E402, F401
 from .predictor import Prediction, Predictor, load  # noqa: E402
 
 __all__ = ["Prediction", "Predictor", "__version__", "load"]

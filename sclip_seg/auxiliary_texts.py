@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from .errors import InputError
+from .handed_in import composed, existing, read_text
 from .text import TextBank
 from .vocabulary import Vocabulary, near_names
 
@@ -30,11 +31,12 @@ class AuxiliaryTexts:
         """From a shipped name or the path of a .txt file. Raises InputError."""
         if not 0 <= weight <= 1:
             raise InputError(f"the weight of the auxiliary texts is {weight}; it lies between 0 and 1")
-        path = Path(texts) if texts.endswith(".txt") else FOLDER / f"{texts}.txt"
+        path = existing(texts) if texts.endswith(".txt") else FOLDER / f"{texts}.txt"
         if not path.is_file():
             shipped = sorted(file.stem for file in FOLDER.glob("*.txt"))
             raise InputError(f"there are no auxiliary texts {texts!r}{near_names(texts, shipped)}")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        text = composed(read_text(path, "the file of auxiliary texts"))
+        lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if not line.startswith("#")]
         if "" in lines:
             raise InputError(f"auxiliary texts {path}: class {lines.index('')} has an empty line; write - for none")

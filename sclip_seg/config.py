@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypedDict, get_type_hints
+from typing import Annotated, Literal, TypedDict, get_type_hints
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -12,8 +12,9 @@ from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
 from .errors import InputError, near
+from .options import put
 from .registry import ATTENTION, GUIDES, STEPS, TAILS
-from .settings import Count, Natural, NonNegative, Seed, check, check_settings, parameters
+from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
 CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
@@ -91,7 +92,7 @@ class DatasetKeys(TypedDict, total=False):
     img_suffix: str
     seg_map_suffix: str
     reduce_zero_label: bool
-    ignore_index: Natural
+    ignore_index: Annotated[int, Range(0, 65535)]
     indices: Count | list[Natural] | None
     metainfo: dict | None
     pipeline: list[dict]
@@ -181,10 +182,8 @@ def load_config(
             raise InputError(f"--cfg-options names the unknown key {key!r}{near(top, KEYS)}")
         if top in USED_UP:
             raise InputError(f"--cfg-options {key} would change nothing; {USED_UP[top]}")
-    try:
-        config.merge_from_dict(options or {})
-    except Exception as error:
-        raise InputError(f"--cfg-options {options} cannot be applied: {error}") from error
+    for key, value in (options or {}).items():
+        put(config._cfg_dict, key, value)
     check_parts(config)
     return config
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from sclip_seg.datasets import FolderDataset, as_suffixes, find_files, find_pictures, read_list
+from sclip_seg.data_files import as_suffixes, find_files, find_pictures, read_list
+from sclip_seg.datasets import FolderDataset
 from sclip_seg.errors import InputError
+from sclip_seg.handed_in import at_home, composed
 
 
 def check_dataset(config: dict) -> int:
@@ -28,7 +30,7 @@ def check_dataset(config: dict) -> int:
     files = find_files(layout.labels, (layout.label_suffix,))
     if not files:
         layout.refuse_empty("label", layout.labels, (layout.label_suffix,))
-    labels = {path.removesuffix(layout.label_suffix) for path in files}
+    labels = {composed(path.removesuffix(layout.label_suffix)) for path in files}
     if layout.list_file:
         names = layout.read_names(pictures)
         layout.check_pairs(set(names), labels & set(names))  # a list narrows the labels too
@@ -65,14 +67,14 @@ class Layout:
         absent = {"img_path", "seg_map_path"} - prefix.keys()
         if absent:
             raise InputError(f"dataset {dataset_class.__name__}: data_prefix lacks {', '.join(sorted(absent))}")
-        root = keys["data_root"] or ""
+        root = at_home(keys["data_root"] or "")
         return cls(
             root=root or ".",
-            pictures=os.path.join(root, prefix["img_path"]),
+            pictures=at_home(os.path.join(root, prefix["img_path"])),
             picture_suffixes=as_suffixes(picture_suffix),
-            labels=os.path.join(root, prefix["seg_map_path"]),
+            labels=at_home(os.path.join(root, prefix["seg_map_path"])),
             label_suffix=label_suffix,
-            list_file=os.path.join(root, keys["ann_file"]) if keys["ann_file"] else "",
+            list_file=at_home(os.path.join(root, keys["ann_file"])) if keys["ann_file"] else "",
         )
 
     def tree(self) -> str:

@@ -3,7 +3,6 @@
 VOC21, Context, COCO-Stuff, Cityscapes and ADE20K are mmseg's own classes.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -12,25 +11,36 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from sclip_seg.errors import InputError
+from sclip_seg.data_files import as_suffixes, load_data_list
+from sclip_seg.errors import InputError, near
+from sclip_seg.labels import LabelRule, LabelValue, default_ignore
+from sclip_seg.settings import Count, Natural
 from sclip_seg.vocabulary import Vocabulary
 
 
 def make_palette(count: int) -> list[list[int]]:
     """(count, 3) RGB colours far from each other and from black and white, the same ones every time.
 
-    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken.
+    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken; beyond 727, of grids
+    of half the step.
     """
-    steps = np.linspace(0, 1, 9, dtype=np.float32)
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
-    black, white = 0, len(grid) - 1
-    distance = np.minimum(*(np.linalg.norm(lab - lab[taken], axis=1) for taken in (black, white)))
-    palette = []
-    for _ in range(count):
-        taken = int(distance.argmax())
-        palette.append([int(value) for value in np.rint(grid[taken] * 255)])
-        distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+    black_and_white = [[0, 0, 0], [255, 255, 255]]
+    palette: list[list[int]] = []
+    sides = 9
+    while len(palette) < count:
+        steps = np.linspace(0, 1, sides, dtype=np.float32)
+        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
+        colours = np.rint(grid * 255).astype(int).tolist()
+        index = {tuple(colour): place for place, colour in enumerate(colours)}
+        distance = np.full(len(grid), np.inf)
+        for colour in (*black_and_white, *palette):  # every grid holds the points of those before it
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[index[tuple(colour)]], axis=1))
+        for _ in range(min(count - len(palette), len(grid) - 2 - len(palette))):
+            taken = int(distance.argmax())
+            palette.append(colours[taken])
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+        sides = 2 * sides - 1
     return palette
 
 
@@ -50,7 +60,7 @@ class PascalVOC20Dataset(BaseSegDataset):
         ann_file: str,
         img_suffix: str = ".jpg",
         seg_map_suffix: str = ".png",
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -89,7 +99,7 @@ class COCOObjectDataset(BaseSegDataset):
         ann_file: str = "",
         img_suffix: str = ".jpg",
         seg_map_suffix: str = "_instanceTrainIds.png",
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -112,8 +122,9 @@ class FolderDataset(BaseSegDataset):
     """A dataset of one's own: a folder of pictures, a folder of labels, and a vocabulary.
 
     The picture NAME + picture_suffix (any of several) belongs to the label NAME + label_suffix; NAME may hold
-    subfolders. Labels are 8-bit: value i is class i, 255 is ignored; with `reduce_zero_label`, 0 is ignored
-    too and value i is class i - 1. `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
+    subfolders. In labels, of up to 16 bits, value i is class i, and `ignore_index` is ignored: 255, or 65535 where
+    255 is the value of a class, unless given. With `reduce_zero_label`, 0 is ignored too and value i is class i - 1.
+    `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
     `Vocabulary.load` takes; each class is named by its first query, and the class of index `background` (None
     for none) "background". Raises InputError.
     """
@@ -128,8 +139,9 @@ class FolderDataset(BaseSegDataset):
         label_suffix: str = ".png",
         ann_file: str = "",
         reduce_zero_label: bool = False,
-        background: int | None = None,
-        indices: int | Sequence[int] | None = None,
+        ignore_index: LabelValue | None = None,
+        background: Natural | None = None,
+        indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -138,13 +150,21 @@ class FolderDataset(BaseSegDataset):
         if background is not None:
             names[background] = "background"
         self.picture_suffixes = as_suffixes(picture_suffix)
+        if ignore_index is None:
+            ignore_index = default_ignore(len(names) + int(reduce_zero_label))
+        LabelRule(reduce_zero_label, ignore=ignore_index).check(len(names))
         super().__init__(
             data_root=data_root,
             data_prefix={"img_path": pictures, "seg_map_path": labels},
             ann_file=ann_file,
             img_suffix=self.picture_suffixes[0],
             seg_map_suffix=label_suffix,
-            metainfo={"classes": tuple(names), "palette": make_palette(len(names))},
+            metainfo={
+                "classes": tuple(names),
+                "palette": make_palette(len(names)),
+                "ignore_index": ignore_index,
+            },
+            ignore_index=ignore_index,
             reduce_zero_label=reduce_zero_label,
             indices=indices,
             pipeline=list(pipeline),
@@ -152,71 +172,22 @@ class FolderDataset(BaseSegDataset):
             lazy_init=lazy_init,
         )
 
-    def load_data_list(self) -> list[dict]:
-        """mmseg's rule for several picture suffixes: the list file's order, or else sorted by path."""
-        pictures, labels = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
-        found = find_pictures(pictures, self.picture_suffixes, labels, self.seg_map_suffix)
-        names = read_list(self.ann_file) if self.ann_file else sorted(found, key=found.__getitem__)
-        absent = [name for name in names if name not in found]
-        if absent:
-            raise InputError(f"list file {self.ann_file}: no picture {absent[0]} in {pictures}")
-        return [
-            {
-                "img_path": os.path.join(pictures, found[name]),
-                "seg_map_path": os.path.join(labels, name + self.seg_map_suffix),
-                "label_map": None,
-                "reduce_zero_label": self.reduce_zero_label,
-                "seg_fields": [],
-            }
-            for name in names
-        ]
 
+def build_dataset(config: dict, **more: object) -> BaseSegDataset:
+    """The dataset of a config, with `more` on top; its rule of labels is one that can be meant.
 
-def as_suffixes(suffix: str | Sequence[str]) -> tuple[str, ...]:
-    """One suffix or several, as several; the longest first, since a file belongs to the longest that fits."""
-    return (suffix,) if isinstance(suffix, str) else tuple(sorted(suffix, key=len, reverse=True))
-
-
-def find_files(folder: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Files that end in one of the suffixes, in subfolders too, relative to the folder, in no order.
-
-    Hidden files are left out, as mmengine leaves them out.
+    Raises InputError, also for chosen classes (`metainfo.classes`) that it does not have.
     """
-    found, prefixes = [], [""]
-    while prefixes:
-        prefix = prefixes.pop()
-        for entry in os.scandir(os.path.join(folder, prefix)):
-            if entry.is_dir():
-                prefixes.append(prefix + entry.name + "/")
-            elif entry.name.endswith(suffixes) and not entry.name.startswith("."):
-                found.append(prefix + entry.name)
-    return found
+    kind = DATASETS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+    known = kind.METAINFO.get("classes") if isinstance(kind, type) else None
+    chosen = (config.get("metainfo") or {}).get("classes")
+    for name in chosen if known and isinstance(chosen, list | tuple) else ():
+        if name not in known:
+            raise InputError(f"{kind.__name__} has no class {name!r}{near(str(name), known)}")
+    built = DATASETS.build({**config, **more})
+    LabelRule.of_dataset(built)
+    return built
 
 
-def find_pictures(pictures: str, suffixes: tuple[str, ...], labels: str, label_suffix: str) -> dict[str, str]:
-    """NAME -> path relative to the picture folder. Where labels lie in the same folder, they are left out.
-
-    Raises InputError when two pictures share a NAME, and so a label.
-    """
-    together = os.path.normpath(pictures) == os.path.normpath(labels)
-    found: dict[str, str] = {}
-    for path in find_files(pictures, suffixes):
-        if together and path.endswith(label_suffix):
-            continue
-        name = next(path.removesuffix(suffix) for suffix in suffixes if path.endswith(suffix))
-        if name in found:
-            raise InputError(
-                f"pictures {found[name]} and {path} in {pictures} would share the label "
-                f"{name}{label_suffix}: rename one, or name a single picture suffix"
-            )
-        found[name] = path
-    return found
-
-
-def read_list(ann_file: str) -> list[str]:
-    """The NAMEs in a list file, one a line. Raises InputError at an empty line."""
-    with open(ann_file, encoding="utf-8") as lines:
-        names = [line.strip() for line in lines]
-    if "" in names:
-        raise InputError(f"list file {ann_file}, line {names.index('') + 1}: empty line; delete it")
-    return names
+# mmseg's own rule takes pictures of hidden folders (.ipynb_checkpoints), and names with a byte order mark in front.
+BaseSegDataset.load_data_list = load_data_list

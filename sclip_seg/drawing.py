@@ -19,7 +19,7 @@ FEW, MANY = 8, 24  # entries: up to the one, long names have room; beyond the ot
 def colourise(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Label map (H, W) -> (H, W, 3) uint8; whatever is beyond the palette is grey."""
     colours = np.array([*palette, IGNORED], dtype=np.uint8)
-    return colours[np.minimum(labels, len(palette))]
+    return colours[np.minimum(labels, np.int64(len(palette)))]
 
 
 def overlay(

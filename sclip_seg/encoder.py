@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
-import open_clip
 import torch
 from open_clip.model import convert_weights_to_lp
-from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transformer import LayerNorm, LayerNormFp32
 from torch import Tensor, nn
 
-from . import weights
+from . import checkpoint, facts, stock, weights
 from .attention import AttentionMaps
 from .block import run_block
 from .errors import InputError
@@ -23,7 +20,6 @@ from .tail import Tail
 from .text import TextBank
 from .trace import Trace, position
 
-QUICK_GELU = ("openai", "metaclip", "dfn")  # who trained with it
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -35,17 +31,22 @@ class DenseCLIP(nn.Module):
     Sides that the patch does not divide are read as published: floor(side / patch) patches, the rest unseen.
 
     Args:
-        arch: open_clip's name of the model, any ViT with a class token (`ViT-B-16`, `toy`, ...).
-        pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive), `'toy'`, or None for
+        arch: open_clip's name of the model, any ViT with a class token (`ViT-B-16`, `toy`, ...); or `hf-hub:OWNER/NAME`
+            or `local-dir:FOLDER`, whose config says it and whose weights are taken.
+        pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive; in open_clip's or
+            transformers' names), a folder or `hf-hub:` or `local-dir:` name with such a file, `'toy'`, or None for
             random weights.
         tail: config of the tail, e.g. `dict(type='LastBlock', attention='csa')`.
-        quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with.
+        quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with; None leaves it to `arch`. It
+            must be what is known of the weights (`facts`).
         positions: how positions are resampled (`positions.RULES`).
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
+        mean, std: the pixels' statistics in [0, 1], RGB, of weights of which they are not known; None is OpenAI's.
         compile: run the blocks through torch.compile, which needs a compiler on the machine.
     Raises:
-        InputError: no such model or weights; weights that do not fit; the wrong activation.
+        InputError: no such model or weights; weights that do not fit; another activation or other pixel statistics
+            than the weights were trained with.
     """
 
     def __init__(
@@ -53,15 +54,25 @@ class DenseCLIP(nn.Module):
         arch: str,
         pretrained: str | None,
         tail: dict,
-        quick_gelu: bool = False,
+        quick_gelu: bool | None = None,
         positions: str = "sclip",
         folder: str = "data/weights",
         seed: Seed = 0,
         compile: bool = False,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
     ) -> None:
         super().__init__()
         if positions not in RULES:
             raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
+        if not isinstance(pretrained, str | None):
+            raise InputError(f"pretrained is {pretrained!r}; it is a name, a path or None")
+        arch, pretrained = stock.named(arch, pretrained)
+        config = stock.config_of(arch)
+        stock.refuse_unread(arch, config)
+        own = config.get("quick_gelu", False)
+        known = None if pretrained is None else facts.of_name(arch, pretrained)
+        inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
         self.arch, self.pretrained, self.position_rule = arch, pretrained, positions
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -73,28 +84,22 @@ class DenseCLIP(nn.Module):
             raise InputError(f"{arch} has blocks of its own kind, and the methods read CLIP's plain ones")
         if not hasattr(self.clip, "token_embedding"):
             raise InputError(f"{arch} has a text tower of its own kind; only CLIP's plain one is read")
-        source = {}
         if pretrained is not None:
             path = weights.find(arch, pretrained, folder)
-            source = get_pretrained_cfg(arch, weights.tag_of(arch, pretrained)) or {}
-            self._refuse_wrong_activation(path, source)
-            weights.load(self.clip, path, arch)
-        self.mean = source.get("mean") or open_clip.OPENAI_DATASET_MEAN
-        self.std = source.get("std") or open_clip.OPENAI_DATASET_STD
+            found = checkpoint.read(path)
+            if known is None:
+                known = facts.of_file(path, found.openai)
+                inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
+            elif found.openai and not known.quick_gelu:
+                raise InputError(f"{path} is one of OpenAI's archives, and {pretrained} stands for other weights")
+            weights.load(self.clip, found, path, arch)
+            facts.tell(inputs, path)
+        self.inputs, self.mean, self.std = inputs, inputs.mean, inputs.std
         self.digest = weights.digest(self.clip)
         self.tail: Tail = TAILS.build(tail)
         self.precision = "fp32"
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
-
-    def _refuse_wrong_activation(self, path: Path, source: dict) -> None:
-        # open_clip before 3.0 does not say it of its tags, and a file says it by its name at best.
-        named = any(owner in f"{self.pretrained} {path.name}".lower() for owner in QUICK_GELU)
-        if not self.quick_gelu and (source.get("quick_gelu") or named or weights.is_torchscript(path)):
-            raise InputError(
-                f"the weights {self.pretrained!r} were trained with QuickGELU, and {self.arch} was built without; "
-                "set model.backbone.quick_gelu=True (with the wrong activation every score is silently lower)"
-            )
 
     @property
     def quick_gelu(self) -> bool:

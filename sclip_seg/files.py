@@ -2,30 +2,59 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+DRAFT = ".tmp"
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """The whole file or none of it; text is written as UTF-8, and the folder is made."""
+
+def write_atomically(path: Path, content: str | bytes, durable: bool = False) -> None:
+    """The whole file or none of it; text is written as UTF-8, and the folder is made.
+
+    `durable`: it has reached the disk when this returns, and outlasts a machine that loses its power.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=DRAFT)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+    if durable:
+        _settle(path.parent)
 
 
-def as_png(picture: Image.Image) -> bytes:
-    """The content of a PNG file."""
+def _settle(folder: Path) -> None:
+    """The names in a folder reach the disk; where a system opens no folders, they do without."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear_drafts(paths: Iterable[Path]) -> None:
+    """Deletes, of these paths, what `write_atomically` left when it was killed."""
+    for path in paths:
+        if path.name.startswith(".") and path.name.endswith(DRAFT):
+            path.unlink(missing_ok=True)
+
+
+def as_png(picture: Image.Image, optimize: bool = True) -> bytes:
+    """The content of a PNG file; not optimised, it is larger and made faster."""
     buffer = BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", optimize=optimize)
     return buffer.getvalue()
 
 

@@ -1,17 +1,15 @@
 """Guides: second vision models that say which patches of a picture belong together.
 
 A guide takes windows as RGB in [0, 1] and normalises them itself. Its features have a grid of their own. The models
-come from timm; their weights are downloaded on first use, or read from `FOLDER/ARCH.safetensors` or a file.
+come from timm; their weights are downloaded on first use, or read from `FOLDER/ARCH.safetensors` or a file. Whatever
+the file, it is read as data (`checkpoint`), and every name and shape must be the model's own.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
@@ -20,11 +18,10 @@ from torch import Tensor, nn
 
 from . import weights
 from .errors import InputError
+from .guide_weights import build
 from .positions import RULES, resample
 from .registry import GUIDES
-
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-TOY = Path(__file__).parent / "toy" / "guide.safetensors"
+from .settings import Pixels, Seed
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class _TimmModel(Guide):
     ) -> None:
         super().__init__()
         self.arch, self.pretrained = arch, pretrained
-        self.model = _build(arch, pretrained, {**fixed, **(options or {})}, folder, seed)
+        self.model = build(arch, pretrained, {**fixed, **(options or {})}, folder, seed)
         self.digest = weights.digest(self.model)
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(self.model.pretrained_cfg[name]).view(3, 1, 1), persistent=False)
@@ -110,7 +107,7 @@ class TimmGuide(_TimmModel):
         positions: str = "dino",
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         if positions not in RULES:
             raise InputError(f"the guide's positions are {positions!r}; choose one of {', '.join(RULES)}")
@@ -165,10 +162,10 @@ class SAMGuide(_TimmModel):
         self,
         arch: str = "samvit_base_patch16.sa1b",
         pretrained: str | None = "timm",
-        side: int = 1024,
+        side: Pixels = 1024,
         options: dict | None = None,
         folder: str = "data/weights",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(arch, pretrained, options, folder, seed)
         if not isinstance(self.model, VisionTransformerSAM):
@@ -207,35 +204,3 @@ class SAMGuide(_TimmModel):
             return (attention.scale * q[head] @ k[head].T + bias).softmax(-1)[valid][:, valid]
 
         return LastAttention(grid, v[:, valid], of_head, output[0], size)
-
-
-def _build(arch: str, pretrained: str | None, options: dict, folder: str, seed: int) -> nn.Module:
-    if not timm.is_model(arch):
-        near = difflib.get_close_matches(arch, timm.list_models(pretrained=True), n=3)
-        raise InputError(f"timm {timm.__version__} has no model {arch!r}" + (f"; near: {', '.join(near)}" * bool(near)))
-    path = TOY if pretrained == "toy" else _file(arch, pretrained, folder)
-    overlay = {"pretrained_cfg_overlay": {"file": str(path), "custom_load": False}} if path else {}
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return timm.create_model(arch, pretrained=pretrained is not None, **overlay, **options).eval()
-    except Exception as error:  # timm and the hub raise what they like
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if path:
-            raise InputError(f"the weights {path} do not fit {arch}: {reason}") from error
-        wanted = Path(folder) / f"{arch}.safetensors"
-        raise InputError(
-            f"the weights of {arch} cannot be had from timm ({reason}); offline, put the file at {wanted} "
-            "(https://huggingface.co/timm, model.safetensors), or name a file as `pretrained`"
-        ) from error
-
-
-def _file(arch: str, pretrained: str | None, folder: str) -> Path | None:
-    """The local weight file that is meant, if one is."""
-    if pretrained is None:
-        return None
-    if pretrained != "timm":
-        if not Path(pretrained).is_file():
-            raise InputError(f"the guide's weights {pretrained} are missing (working folder {Path.cwd()})")
-        return Path(pretrained)
-    return next((p for p in (Path(folder) / f"{arch}{suffix}" for suffix in SUFFIXES) if p.is_file()), None)

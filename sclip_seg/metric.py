@@ -11,7 +11,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from .errors import InputError
-from .labels import IGNORE
+from .labels import IGNORE, LabelRule
+from .notes import keys_of, notes_on
 
 
 @METRICS.register_module()
@@ -29,7 +30,7 @@ class PooledIoU(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keeps the (3, K) counts of each picture: intersection, predicted and labelled pixels of each class."""
-        classes = len(self.dataset_meta["classes"])
+        classes, rule = len(self.dataset_meta["classes"]), LabelRule.of(self.dataset_meta)
         for sample in data_samples:
             label = sample["gt_sem_seg"]["data"].squeeze(0)
             prediction = sample["pred_sem_seg"]["data"].squeeze(0)
@@ -38,13 +39,11 @@ class PooledIoU(BaseMetric):
                     f"the label map {sample['seg_map_path']} has {tuple(label.shape)} pixels (height, width) and its "
                     f"picture {sample['img_path']} {tuple(prediction.shape)}, as turned by EXIF if it says so"
                 )
-            counts = confusion(prediction, label.to(prediction.device), classes)
+            counts = confusion(prediction, label.to(prediction.device), classes, rule.ignore)
             if counts is None:
-                beyond = label[(label >= classes) & (label != IGNORE)].unique().tolist()
-                raise InputError(
-                    f"the label map {sample['seg_map_path']} has the value {', '.join(map(str, beyond[:5]))}; "
-                    f"labels run from 0 to {classes - 1}, and {IGNORE} is ignored (after reduce_zero_label, if set)"
-                )
+                beyond = label[(label >= classes) & (label != rule.ignore)].min()
+                value = int(rule.values_of(np.array([int(beyond)]))[0])
+                raise InputError(rule.fault(sample["seg_map_path"], value, int((label == beyond).sum()), classes))
             by_class = torch.stack([counts.diagonal(), counts.sum(0), counts.sum(1)])
             self.results.append((sample["sample_idx"], by_class.cpu().numpy()))
 
@@ -58,23 +57,27 @@ class PooledIoU(BaseMetric):
         return self.compute_metrics(list(counts.values()))
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """The means, in percent, of (3, K) counts by picture; `per_class` and `images` keep the rest."""
+        """The means, in percent, of (3, K) counts by picture; `per_class`, `images` and the rest are kept."""
         agreement, predicted, labelled = np.sum(results, axis=0, dtype=np.int64)
         if not labelled.any():
             raise InputError(f"every pixel of the {len(results)} label maps is ignored: there is nothing to score")
         with np.errstate(invalid="ignore"):
             iou = 100 * agreement / (predicted + labelled - agreement)
             accuracy = 100 * agreement / labelled
-        self.images = len(results)
+        self.images, self.predicted, self.labelled = len(results), predicted, labelled
         self.per_class = {
             name: {"iou": _number(i), "acc": _number(a)}
-            for name, i, a in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
+            for name, i, a in zip(keys_of(self.dataset_meta["classes"]), iou, accuracy, strict=True)
         }
         return {
             "mIoU": float(np.nanmean(iou)),
             "mAcc": float(np.nanmean(accuracy)),
             "aAcc": float(100 * agreement.sum() / labelled.sum()),
         }
+
+    def notes(self, pictures: Sequence[str], partial: bool) -> list[str]:
+        """What cannot be meant, in sentences, after a score: of these pictures, of all or a part of a dataset."""
+        return notes_on(self.dataset_meta, self.labelled, self.predicted, pictures, partial)
 
     def table(self) -> str:
         """Per-class IoU and accuracy as text; `-` for a class that occurs nowhere."""
@@ -85,14 +88,14 @@ class PooledIoU(BaseMetric):
         return table.get_string()
 
 
-def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor | None:
+def confusion(prediction: Tensor, label: Tensor, classes: int, ignore: int = IGNORE) -> Tensor | None:
     """(K, K) int64 counts, label by row and prediction by column; None if a label lies beyond the classes.
 
     One bincount: ignored pixels go to a bin of their own, and labels beyond the classes to another.
     """
     label = label.long()
     beyond = classes * classes
-    cell = torch.where(label < classes, label * classes + prediction, beyond + (label == IGNORE).long())
+    cell = torch.where(label < classes, label * classes + prediction, beyond + (label == ignore).long())
     counts = cell.flatten().bincount(minlength=beyond + 2)
     return None if counts[beyond] else counts[:beyond].view(classes, classes)
 

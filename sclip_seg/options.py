@@ -8,6 +8,7 @@ mmengine's own `DictAction` takes every blank and quote out of a list.
 
 import argparse
 import ast
+import warnings
 from collections.abc import Sequence
 
 from .errors import InputError
@@ -54,7 +55,9 @@ def _value(text: str, depth: int = 0) -> object:
 
 
 def _literal(text: str) -> object:
-    value = ast.literal_eval(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of backslashes
+        value = ast.literal_eval(text)
     if isinstance(value, set | bytes | complex) or value is ...:
         raise ValueError(text)
     bare = isinstance(value, tuple) and not text.startswith("(")
@@ -103,3 +106,41 @@ class _Typed(argparse.Action):
         except InputError as error:
             parser.error(str(error))
         setattr(space, self.dest, {**getattr(space, self.dest), **options})
+
+
+def put(settings: dict, key: str, value: object) -> None:
+    """Sets `a.b.c` in nested dicts and lists; a dict goes into one that is there, key by key.
+
+    As in mmengine's config files, a dict with `_delete_=True` takes the place of what is there. Raises InputError for
+    a way that leads through something that has no parts.
+    """
+    node, seen = settings, ""
+    for part in key.split("."):
+        seen = f"{seen}.{part}" if seen else part
+        place = _place(node, part, seen)
+        if seen == key:
+            _set(node, place, value)
+        else:
+            if isinstance(node, dict) and node.get(place) is None:
+                node[place] = {}
+            if isinstance(node[place], tuple):
+                node[place] = list(node[place])
+            node = node[place]
+
+
+def _place(node: object, part: str, seen: str) -> str | int:
+    if isinstance(node, dict):
+        return part
+    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+        return int(part)
+    what = f"a list of {len(node)}" if isinstance(node, list) else repr(node)[:60]
+    raise InputError(f"--cfg-options names {seen}, and what stands there is {what}")
+
+
+def _set(node: dict | list, place: str | int, value: object) -> None:
+    there = node.get(place) if isinstance(node, dict) else node[place]
+    if not (isinstance(value, dict) and isinstance(there, dict)) or value.get("_delete_"):
+        node[place] = {k: v for k, v in value.items() if k != "_delete_"} if isinstance(value, dict) else value
+        return
+    for key, part in value.items():
+        _set(there, key, part)

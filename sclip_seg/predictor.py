@@ -21,16 +21,19 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
+from .arguments import check_block, check_load, check_points, check_stream
 from .attention import AttentionMaps
 from .config import CONFIGS, WORDS, load_config
 from .drawing import figure, shares
 from .errors import InputError
-from .pictures import read_picture
+from .handed_in import existing
+from .loading import read_picture
 from .scores import DenseMaps, Labelling, StitchedMaps
 from .segmentor import OpenVocabSegmentor
+from .words import read_words
 
 Picture = str | Path | Image.Image | np.ndarray
-Words = str | Sequence[str | Sequence[str]]
+Words = str | Path | Sequence[str | Sequence[str]]
 BACKGROUND = "background"
 BATCH = 4  # pictures that are held at a time; neighbours of one size share the trunk's batches
 
@@ -113,7 +116,7 @@ class Predictor:
             pictures: paths, PIL pictures, or arrays (H, W, 3) uint8 RGB; of any sizes.
             words, background: as in `set_words`; None keeps those before.
         Raises:
-            InputError: a picture that cannot be read, no words.
+            InputError: a picture that cannot be read, no words, a value of another type.
         """
         if words is not None:
             self.set_words(words, background)
@@ -128,14 +131,15 @@ class Predictor:
 
         Args:
             words: one entry a class, its synonyms separated by ';', as a list or in one text separated by commas:
-                `["cat", "dog; puppy"]`, `"cat, dog; puppy"`.
+                `["cat", "dog; puppy"]`, `"cat, dog; puppy"`; or the path of a class file, as a vocabulary is
+                (`Vocabulary`).
             background: words of one class more, "background", which becomes class 0.
         Raises:
             InputError: empty words, or two classes of one name; the words before stay then.
         """
-        classes = split_words(words)
+        classes = read_words(words)
         if background is not None:
-            classes.insert(0, [word for entry in split_words(background) for word in entry])
+            classes.insert(0, [word for entry in read_words(background) for word in entry])
         names = [queries[0] for queries in classes]
         if background is not None:
             names[0] = BACKGROUND
@@ -158,6 +162,7 @@ class Predictor:
         """Predictions one after the other; a few pictures at a time are read and held."""
         if not self.has_words:
             raise InputError("no words: say what to look for, e.g. seg(picture, ['cat', 'dog'])")
+        check_stream(pictures)
         part = []
         for picture in pictures:
             try:
@@ -206,6 +211,8 @@ class Predictor:
         """
         picture = read_picture(picture)
         height, width = picture.shape[:2]
+        points = check_points(points)
+        check_block(block)
         for y, x in points:
             if not (0 <= y < height and 0 <= x < width):
                 raise InputError(f"the point x={x}, y={y} lies outside the picture, {width} wide and {height} high")
@@ -233,23 +240,11 @@ class Predictor:
         return rows
 
 
-def split_words(words: Words) -> list[list[str]]:
-    """Queries of each class. Raises InputError, in words, where there are none or one is empty."""
-    entries = words.split(",") if isinstance(words, str) else list(words)
-    if not any(entry.strip() if isinstance(entry, str) else entry for entry in entries):
-        raise InputError("no words: say what to look for, e.g. 'cat, dog; puppy, grass'")
-    classes = [entry.split(";") if isinstance(entry, str) else list(entry) for entry in entries]
-    for entry, queries in zip(entries, classes, strict=True):
-        if not queries or not all(isinstance(query, str) and query.strip() for query in queries):
-            raise InputError(f"{words!r} has an empty word ({entry!r}); commas separate classes, ';' synonyms of one")
-    return [[query.strip() for query in queries] for queries in classes]
-
-
 def load(
-    method: str = "sclip",
+    method: str | Path = "sclip",
     backbone: str = "openai_vit_b16",
     dataset: str | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     options: dict | None = None,
 ) -> Predictor:
     """A method with a backbone, both by the names of their config files (`tools/test.py --list`).
@@ -263,7 +258,8 @@ def load(
     Raises:
         InputError: a name that does not exist, weights or a device that cannot be had, settings that do not fit.
     """
-    path = Path(method) if method.endswith(".py") else CONFIGS / f"{method}.py"
+    check_load(method, backbone, dataset, device, options)
+    path = existing(method) if str(method).endswith(".py") else CONFIGS / f"{method}.py"
     settings = {"model.text_cache": None, **(options or {})}
     config = load_config(path, dataset or WORDS, backbone, settings)
     try:
@@ -272,9 +268,11 @@ def load(
         raise
     except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
         raise InputError(f"the config does not build: {error}") from error
-    device = device or get_device()
+    device = get_device() if device is None else device
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(f"the device {device} cannot be had: it computes nothing")
     return Predictor(model, has_words=dataset is not None)

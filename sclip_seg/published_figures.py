@@ -12,6 +12,7 @@ import yaml
 
 from .config import CONFIGS, choices
 from .errors import InputError, near
+from .handed_in import read_text
 
 FOLDER = Path(__file__).parent / "published"
 NEEDED = ("backbone", "dataset", "miou", "protocol", "source")
@@ -64,8 +65,8 @@ def load(folder: str | Path = FOLDER, configs: str | Path = CONFIGS) -> list[Fig
 
 def _read(path: Path, names: dict[str, list[str]]) -> Iterator[Figure]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path, "the file of published figures"))
+    except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {error}") from error
     _check_name(str(path), "method", path.stem, names)
     if not isinstance(content, dict) or set(content) != {"follows", "figures"}:

@@ -5,24 +5,31 @@ import json
 import platform
 import re
 import subprocess
+import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmseg.datasets import BaseSegDataset
 
+from .data_digest import label_rule
 from .guide import Guide
 from .segmentor import OpenVocabSegmentor
 from .version import __version__
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
+CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
 
 
-def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int) -> str:
+def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int, data: str = "") -> str:
     """Everything that moves the score, in the manner of sacreBLEU: `key:value|key:value|...`.
 
     Two runs with one signature on one machine give one score; what only moves speed or memory is left out.
+    `data`: the digest of what was scored (`data_digest`).
     """
+    counted = f"{images}/{total}" if images != total else f"{total}"
     backbone, window, rule = model.backbone, model.window, model.labelling
     size, extra = model.data_preprocessor, model.auxiliary
     settings = config.model.backbone
@@ -31,9 +38,10 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "method": config.axes.method,
         "tail": describe(without_places(settings.tail)),
         "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
-        "act": "quickgelu" if backbone.quick_gelu else "gelu",
+        "act": backbone.inputs.act,
+        "pixels": backbone.inputs.pixels,
         "positions": backbone.position_rule,
-        "data": f"{config.axes.dataset}[{images}/{total}]" if images != total else f"{config.axes.dataset}[{total}]",
+        "data": f"{config.axes.dataset}[{counted}]" + (f"#{data}" if data else ""),
         "vocabulary": f"{model.vocabulary.name}#{model.vocabulary.digest}",
         "auxiliary": f"{extra.name}#{extra.digest}*{extra.weight:g}" if extra else "none",
         "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
@@ -49,6 +57,26 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "version": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def settings_of_counts(config: Config, model: OpenVocabSegmentor, dataset: BaseSegDataset) -> dict[str, object]:
+    """All that the counts of a picture depend on beside its own two files, by name, as plain data.
+
+    The signature says what the model does, the others what stands around it: where files become arrays, where values
+    become classes, and what computes. A journal is believed by whoever has the same.
+    """
+    own = [sys.modules.get(name) for name in config.get("custom_imports", {}).get("imports", ())]
+    return {
+        "signature": signature(config, model, 0, 0),
+        "normalisation": [list(model.backbone.mean), list(model.backbone.std)],
+        "classes": list(dataset.metainfo["classes"]),
+        "label rule": label_rule(dataset),
+        "pipeline": [describe(step) for step in config.test_dataloader.dataset.pipeline],
+        "metric": describe(config.test_evaluator),
+        "device": next(model.parameters()).device.type,
+        "versions": versions(),
+        "code": code_digest(*(module.__file__ for module in own if module and module.__file__)),
+    }
 
 
 def refinements(config: Config) -> list[str]:
@@ -106,6 +134,14 @@ def config_digest(config: Config) -> str:
     """Of the resolved config, less what says where things are put and what they are called there."""
     apart = ("work_dir", "experiment_name", "launcher", "custom_hooks")
     return short_hash({k: v for k, v in config.to_dict().items() if k not in apart})
+
+
+@cache
+def code_digest(*others: str) -> str:
+    """Of everything that computes a score: the package, `others` (paths of files), and the libraries' versions."""
+    package = Path(__file__).parent
+    files = sorted(path for pattern in CODE for path in package.rglob(pattern) if package / "grid" not in path.parents)
+    return short_hash([versions(), *(short_hash(path.read_bytes().hex()) for path in [*files, *map(Path, others)])])
 
 
 def commit() -> str | None:

@@ -18,6 +18,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .window import Banded
+
 CPU = torch.device("cpu")
 BAND_BYTES = 4 * 2**20  # a band and what is made of it stay in the cache
 GPU_BAND_BYTES = 64 * 2**20  # of an accelerator, where each band costs some ten launches
@@ -28,8 +30,8 @@ class StitchedMaps:
     """Score maps R L Cᵀ of a picture. `lattice` L (Q, gh, gw), `rows` R (H, gh), `columns` C (W, gw), fp32."""
 
     lattice: Tensor
-    rows: Tensor
-    columns: Tensor
+    rows: Tensor | Banded
+    columns: Tensor | Banded
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -40,11 +42,17 @@ class StitchedMaps:
         """Rows and scale · scores (Q, rows, W), from top to bottom."""
         lattice = scale * self.lattice
         for band in row_bands(self.shape, lattice.device):
-            yield band, self.rows[band] @ lattice @ self.columns.T
+            yield band, self._across(self.rows[band] @ lattice)
 
     def dense(self) -> Tensor:
         """All score maps at once, (Q, H, W)."""
-        return self.rows @ (self.lattice @ self.columns.T)
+        wide = self._across(self.lattice)
+        if isinstance(self.rows, Banded):
+            return torch.cat([self.rows[band] @ wide for band in row_bands(self.shape)], dim=1)
+        return self.rows @ wide
+
+    def _across(self, scores: Tensor) -> Tensor:
+        return self.columns.across(scores) if isinstance(self.columns, Banded) else scores @ self.columns.T
 
 
 @dataclass(frozen=True)

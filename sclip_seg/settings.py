@@ -34,7 +34,7 @@ class Range:
         return (value > self.low if self.above else value >= self.low) and value <= self.high
 
     def __str__(self) -> str:
-        return f"{'above' if self.above else 'from'} {self.low:,} to {self.high:,}".replace(",", "")
+        return f"above {self.low}, up to {self.high}" if self.above else f"from {self.low} to {self.high}"
 
 
 Count = Annotated[int, Range(1)]

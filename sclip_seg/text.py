@@ -6,8 +6,9 @@ are, to rounding; prompts go in large batches, shortest first, each distinct que
 """
 
 import hashlib
-import os
-import tempfile
+import json
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import text_global_pool
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .files import write_atomically
+from .prompts import tell_of_prompts
 from .vocabulary import Vocabulary
 
 BATCH = 512
@@ -49,44 +52,77 @@ def text_bank(
 ) -> TextBank:
     """The bank of `vocabulary` under `templates`, read from `cache` when it lies there, encoded and kept otherwise.
 
-    `key` names everything else that moves the features: the weights' digest, the precision and the kind of device.
+    `key` names what else moves the features: the weights' digest, the precision and the kind of device (`bank_key`).
     `known` are features (D,) of queries that were encoded before with all of this; those that are not get there.
     """
     queries = list(dict.fromkeys(vocabulary.queries))
-    path = None
+    tell_of_prompts(clip, arch, queries, templates)
+    path, content = None, ""
     if cache is not None:
-        content = "\n".join([key, arch, open_clip.__version__, *templates, "", *queries])
-        path = Path(cache) / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.safetensors"
-    features = None if path is None else _read(path, len(queries))
+        content = bank_key(clip, arch, queries, templates, key)
+        path = Path(cache) / f"{content[:24]}.safetensors"
+    features = None if path is None else _read(path, content, (len(queries), width_of(clip)))
     if features is None:
         known = {} if known is None else known
         if new := [query for query in queries if query not in known]:
             known.update(zip(new, encode_queries(clip, arch, new, templates).cpu(), strict=True))
         features = torch.stack([known[query] for query in queries])
         if path is not None:
-            _keep(path, features)
+            _keep(path, content, features)
     row = {query: index for index, query in enumerate(queries)}
     order = torch.tensor([row[query] for query in vocabulary.queries])
     return TextBank(features.cpu()[order], torch.tensor(vocabulary.owner), len(vocabulary))
 
 
-def _read(path: Path, queries: int) -> Tensor | None:
-    """Features (Q, D) kept at `path`; None if there are none, or the file was damaged."""
+def bank_key(clip: nn.Module, arch: str, queries: Sequence[str], templates: Sequence[str], key: str = "") -> str:
+    """64 hex digits over all that features in a cache depend on.
+
+    Queries and templates in their order, `key`, the versions of torch and open_clip, open_clip's whole config of
+    `arch` (heads, activation, pooling, tokenizer), and of the tower as it is: the kinds of its layers and its context.
+    """
+    covered = {
+        "queries": list(queries),
+        "templates": list(templates),
+        "key": key,
+        "versions": [torch.__version__, open_clip.__version__],
+        "arch": [arch, open_clip.get_model_config(arch)],
+        "layers": sorted({type(module).__name__ for module in clip.transformer.modules()}),
+        "context": clip.context_length,
+    }
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def width_of(clip: nn.Module) -> int:
+    """Length D of a text feature."""
+    projection = clip.text_projection
+    return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
+
+
+def _digest(content: str, features: Tensor) -> str:
+    return hashlib.sha256(content.encode() + features.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def _read(path: Path, content: str, shape: tuple[int, int]) -> Tensor | None:
+    """Features (Q, D) kept at `path` under the key `content`; None where anything about them is odd."""
     if not path.is_file():
         return None
     try:
-        features = load_file(path).get("features")
+        with safe_open(path, "pt") as file:
+            digest = (file.metadata() or {}).get("digest")
+            features = file.get_tensor("features")
     except (SafetensorError, OSError):
         return None
-    return features if features is not None and len(features) == queries else None
+    is_whole = features.dtype == torch.float32 and features.shape == shape and digest == _digest(content, features)
+    return features if is_whole and features.isfinite().all() else None
 
 
-def _keep(path: Path, features: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    save_file({"features": features.cpu().contiguous()}, draft)
-    os.replace(draft, path)
+def _keep(path: Path, content: str, features: Tensor) -> None:
+    """Writes a bank; the run does without where that cannot be done."""
+    features = features.cpu().contiguous()
+    try:
+        write_atomically(path, save({"features": features}, {"digest": _digest(content, features)}))
+    except OSError as error:
+        warnings.warn(f"the text bank is not kept for the next run: {error}", UserWarning, stacklevel=2)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sclip_seg.errors import InputError
+from sclip_seg.handed_in import composed, existing, read_text
 
 FOLDER = Path(__file__).parent / "vocabularies"
 
@@ -18,7 +19,7 @@ class Vocabulary:
     """K classes and their Q queries: what a score is measured with.
 
     File format: UTF-8, one class a line (the first is class 0), the queries of a class separated by ";".
-    Lines that start with "#" are comments; a blank line is an error.
+    Lines that start with "#" are comments; a blank line is an error. Queries are in NFC, as the tokenizer reads them.
     """
 
     name: str
@@ -110,7 +111,7 @@ def _path(spec: str) -> Path:
             f"no vocabulary named {spec!r}{near_names(spec, shipped())}; "
             "a file of your own is given as a path that ends in .txt"
         )
-    path = Path(spec)
+    path = existing(spec)
     if not path.is_file():
         raise InputError(f"vocabulary file {spec} is missing (working folder {Path.cwd()})")
     return path
@@ -118,10 +119,7 @@ def _path(spec: str) -> Path:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are classes, with their numbers in the file (from 1)."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor's byte order mark is no part of class 0
-    except UnicodeDecodeError as error:
-        raise InputError(f"vocabulary file {path} is not UTF-8 (byte {error.start})") from None
+    text = read_text(path, "vocabulary file")
     lines = text.removesuffix("\n").split("\n") if text else []
     return [(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#")]
 
@@ -133,7 +131,7 @@ def _queries(row: str | Sequence[str], where: str) -> tuple[str, ...]:
     parts = row.split(";") if isinstance(row, str) else row
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise InputError(f"{where}: {row!r} is no class; give 'query; query' or a list of strings")
-    queries = tuple(" ".join(part.split()) for part in parts)
+    queries = tuple(composed(" ".join(part.split())) for part in parts)
     if not all(queries) or not queries:
         raise InputError(f"{where}: empty query in {row!r}; queries are separated by single ';'")
     keys = [query.lower() for query in queries]

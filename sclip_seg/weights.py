@@ -1,11 +1,10 @@
-"""From a tag or a file to a loaded open_clip model, with errors that say which file belongs where."""
+"""From a name to a loaded open_clip model, with errors that say which file belongs where."""
 
 import hashlib
 import logging
 import os
 import socket
 import urllib.request
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,42 +12,44 @@ import open_clip
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
-from safetensors.torch import load_file
+from torch import Tensor
 
+from . import checkpoint, facts, snapshot
 from .errors import InputError
+from .layouts import as_open_clip, other_layout
+from .stock import config_of
 
 SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
-HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in the order that open_clip tries
+HUB_NAMES = snapshot.OPEN_CLIP
 TOY = Path(__file__).parent / "toy"
-SHIPPED = {"toy": TOY / "toy.safetensors"}
+SHIPPED = {name: TOY / f"{name}.safetensors" for name in facts.SHIPPED}
 
 open_clip.add_model_config(TOY / "toy.json")
 
 
-def build_clip(arch: str, quick_gelu: bool) -> torch.nn.Module:
-    """open_clip's model `arch` with random weights, fp32, on the CPU."""
-    if arch not in open_clip.list_models():
-        raise InputError(f"open_clip {open_clip.__version__} has no model {arch!r}; see open_clip.list_models()")
+def build_clip(arch: str, quick_gelu: bool | None = None) -> torch.nn.Module:
+    """open_clip's model `arch` with random weights, fp32, on the CPU; None leaves the activation to its config."""
+    own = config_of(arch).get("quick_gelu", False)
+    other = {"quick_gelu": False} if quick_gelu is False and own else {}
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it warns that the weights are random; they are loaded next
     try:
-        return open_clip.create_model(arch, force_quick_gelu=quick_gelu)
+        return open_clip.create_model(arch, force_quick_gelu=bool(quick_gelu), **other)
     finally:
         logging.root.setLevel(level)
 
 
 def find(arch: str, pretrained: str, folder: str) -> Path:
-    """The file behind `pretrained`: a path, a shipped name, or a tag (looked up in `folder`, then downloaded)."""
-    if Path(pretrained).is_file():
-        return Path(pretrained)
+    """The file behind `pretrained`: a shipped name, a tag (looked up in `folder`, then downloaded), `hf-hub:` or
+    `local-dir:` names, a file, a folder with a model in it.
+
+    A name that is a tag is the tag, whatever files and folders are called so.
+    """
     if pretrained in SHIPPED:
         return SHIPPED[pretrained]
-    if Path(pretrained).suffix in SUFFIXES:
-        raise InputError(f"there is no weights file {pretrained}")
+    if not facts.is_tag(arch, pretrained):
+        return _find_file(arch, pretrained)
     source = get_pretrained_cfg(arch, pretrained)
-    if not source:
-        tags = ", ".join(list_pretrained_tags_by_model(arch)) or "none"
-        raise InputError(f"{pretrained!r} is neither a file nor a tag of {arch}; its tags: {tags}")
     for suffix in SUFFIXES:
         if (local := Path(folder) / f"{arch}.{pretrained}{suffix}").is_file():
             return local
@@ -60,6 +61,25 @@ def find(arch: str, pretrained: str, folder: str) -> Path:
         return Path(download_pretrained(source))
     except Exception as error:  # open_clip passes on whatever the hub's client, the network or the disk raise
         raise InputError(_how_to_get(arch, pretrained, source, folder)) from error
+
+
+def _find_file(arch: str, name: str) -> Path:
+    if snapshot.is_named(name):
+        return snapshot.weights_in(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return snapshot.weights_in(name)
+    if path.is_file():
+        return path
+    if path.suffix in SUFFIXES or path.parent != Path("."):
+        hub = (
+            f"; a repository of the hub is named {snapshot.HUB}{name}"
+            if name.count("/") == 1 and not path.suffix
+            else ""
+        )
+        raise InputError(f"there is no weights file {name}{hub}")
+    tags = ", ".join(list_pretrained_tags_by_model(arch)) or "none"
+    raise InputError(f"{name!r} is neither a file nor a tag of {arch}; its tags: {tags}")
 
 
 def _in_hub_cache(source: dict) -> Path | None:
@@ -97,53 +117,43 @@ def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
     )
 
 
-def tag_of(arch: str, pretrained: str) -> str:
-    """The tag that says how the weights were trained: `pretrained` itself, or what a file named ARCH.TAG.* says."""
-    stem = Path(pretrained).stem
-    return stem.removeprefix(f"{arch}.") if stem.startswith(f"{arch}.") else pretrained
+def load(model: torch.nn.Module, found: checkpoint.Checkpoint, path: Path, arch: str) -> None:
+    """Puts the weights that `path` holds into open_clip's `model`; every name and shape must fit."""
+    state = as_open_clip(found.state, path)
+    own = model.state_dict()
+    if state.keys() != own.keys() and (layout := other_layout(set(state))):
+        raise InputError(f"{path} holds {layout}; a CLIP of open_clip's, OpenAI's or transformers' is read")
+    if "logit_scale" in state and state["logit_scale"].numel() == 1:
+        state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+    fill(model, state, path, arch, "Is the backbone the right one?")
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
-    """State dict of a safetensors file, a plain checkpoint, or one of OpenAI's TorchScript archives."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if is_torchscript(path):
-            state = dict(torch.jit.load(path, map_location="cpu").state_dict())
-            return {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is no readable weights file: {reason}") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path} holds no state dict (a mapping from names to tensors)")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def is_torchscript(path: Path) -> bool:
-    """OpenAI's own checkpoints are TorchScript archives; nobody else's are."""
-    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def load(model: torch.nn.Module, path: Path, arch: str) -> None:
-    """Puts the weights of `path` into `model`; every name and shape must fit."""
-    state = read(path)
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(model.logit_scale.shape)
+def fill(model: torch.nn.Module, state: dict[str, Tensor], path: Path, arch: str, question: str = "") -> None:
+    """Loads a state dict whose names and shapes are the model's, and whose numbers are numbers. Raises InputError."""
     own = model.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    wrong = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
     if missing or extra or wrong:
+        shapes = f" ({tuple(state[wrong[0]].shape)} for {tuple(own[wrong[0]].shape)})" if wrong else ""
         faults = [
-            f"{len(names)} {what}, e.g. {names[0]}"
-            for what, names in (("missing", missing), ("unknown", extra), ("of another shape", sorted(wrong)))
+            f"{len(names)} {what}, e.g. {names[0][:80]}{more}"
+            for what, names, more in (
+                ("missing", missing, ""),
+                ("unknown", extra, ""),
+                ("of another shape", wrong, shapes),
+            )
             if names
         ]
-        raise InputError(f"{path} does not fit {arch}: {'; '.join(faults)}. Is the backbone the right one?")
+        raise InputError(f"{path} does not fit {arch}: {'; '.join(faults)}. {question}".rstrip())
+    odd = next((k for k in sorted(own) if own[k].is_floating_point() != state[k].is_floating_point()), None)
+    if odd is not None:
+        raise InputError(
+            f"{path} has {odd} in {str(state[odd].dtype).removeprefix('torch.')}, which is no floating point"
+        )
+    state = {name: tensor.to(own[name].dtype) for name, tensor in state.items()}
+    broken = [k for k in sorted(own) if own[k].is_floating_point() and not state[k].isfinite().all()]
+    if broken:
+        raise InputError(f"{path} has NaN or infinite numbers in {len(broken)} of its tensors, e.g. {broken[0]}")
     model.load_state_dict(state)
 
 

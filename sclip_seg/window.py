@@ -18,6 +18,9 @@ from torch import Tensor
 from .errors import InputError
 
 PADDINGS = ("stretch", "symmetric")
+LARGEST = 2**24  # entries of an operator that is held as a matrix
+GROUP = 64  # columns of one that are computed at a time
+KEPT = 2**20  # entries of one that is kept for the next picture of that size
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,36 @@ class Axis:
     def patches(self) -> int:
         return (self.crop + self.before + self.after) // self.patch
 
-    def operator(self, size: int, cells: int | None = None) -> Tensor:
+    def operator(self, size: int, cells: int | None = None) -> "Tensor | Banded":
         """(size, windows · cells) fp32: scores along this axis -> scores at `size` pixels.
 
-        `cells` of a window lie evenly over it and its padding; there is one to a patch unless said otherwise.
+        `cells` of a window lie evenly over it and its padding; there is one to a patch unless said otherwise. What of
+        a long side would be a matrix of more than `LARGEST` entries, nearly all of them zero, is `Banded`.
         """
-        return _operator(self, size, cells or self.patches)
+        cells = cells or self.patches
+        shape = size, len(self.starts) * cells
+        if shape[0] * shape[1] > LARGEST:
+            return Banded(tuple(_nonzero(self.blocks(size, cells))), shape)
+        return (_operator if shape[0] * shape[1] <= KEPT else _operator.__wrapped__)(self, size, cells)
+
+    def blocks(self, size: int, cells: int) -> Iterator[tuple[int, Tensor]]:
+        """The operator (size, windows · cells) as its first column and (size, columns) fp32, a few columns at a time.
+
+        Each is `bilinear(side, size) @ scores`, without that matrix: a long side has one of gigabytes.
+        """
+        cover = torch.zeros(self.side, 1, dtype=torch.float64)
+        for start in self.starts:
+            cover[start : start + self.crop] += 1
+        for index, start in enumerate(self.starts):
+            for left in range(0, cells, GROUP):
+                seen = slice(left, min(left + GROUP, cells))
+                enlarge = bilinear(cells, self.crop + self.before + self.after, seen)
+                scores = torch.zeros(self.side, enlarge.shape[1], dtype=torch.float64)
+                scores[start : start + self.crop] = (
+                    enlarge[self.before : self.before + self.crop] / cover[start : start + self.crop]
+                )
+                block = F.interpolate(scores.T[None], size=size, mode="linear", align_corners=False)[0].T
+                yield index * cells + left, block.float()
 
     def joined(self, cells: int) -> Tensor:
         """(side in cells, windows · cells) fp32: the average of the windows where they overlap, cell by cell.
@@ -75,21 +102,58 @@ def axis(
 
 
 @lru_cache(maxsize=256)
-def _operator(a: Axis, size: int, cells: int) -> Tensor:
-    seen = slice(a.before, a.before + a.crop)
-    enlarge = bilinear(cells, a.crop + a.before + a.after)[seen]
-    lattice = torch.zeros(a.side, len(a.starts), cells, dtype=torch.float64)
-    cover = torch.zeros(a.side, 1, 1, dtype=torch.float64)
-    for index, start in enumerate(a.starts):
-        lattice[start : start + a.crop, index] = enlarge
-        cover[start : start + a.crop] += 1
-    return (bilinear(a.side, size) @ (lattice / cover).flatten(1)).float()
+def _operator(axis: Axis, size: int, cells: int) -> Tensor:
+    operator = torch.empty(size, len(axis.starts) * cells)
+    for left, block in axis.blocks(size, cells):
+        operator[:, left : left + block.shape[1]] = block
+    return operator
 
 
-def bilinear(source: int, target: int) -> Tensor:
-    """(target, source) fp64: torch's linear interpolation, align_corners=False, as a matrix."""
-    unit = torch.eye(source, dtype=torch.float64)[None]
-    return F.interpolate(unit, size=target, mode="linear", align_corners=False)[0].T
+@dataclass(frozen=True)
+class Banded:
+    """An operator of `shape` (size, windows · cells) as blocks: first row, first column, (rows, columns); else zero."""
+
+    blocks: tuple[tuple[int, int, Tensor], ...]
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def to(self, device: torch.device) -> "Banded":
+        """The same operator, its blocks on `device`."""
+        return Banded(tuple((top, left, block.to(device)) for top, left, block in self.blocks), self.shape)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """These rows as a matrix (rows, windows · cells)."""
+        start, stop, _ = rows.indices(self.shape[0])
+        piece = self.blocks[0][2].new_zeros(stop - start, self.shape[1])
+        for top, left, block in self.blocks:
+            first, last = max(start, top), min(stop, top + len(block))
+            if first < last:
+                piece[first - start : last - start, left : left + block.shape[1]] = block[first - top : last - top]
+        return piece
+
+    def across(self, scores: Tensor) -> Tensor:
+        """Scores (..., windows · cells) -> (..., size)."""
+        out = scores.new_zeros(*scores.shape[:-1], self.shape[0])
+        for top, left, block in self.blocks:
+            out[..., top : top + len(block)] += scores[..., left : left + block.shape[1]] @ block.T
+        return out
+
+
+def _nonzero(blocks: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, int, Tensor]]:
+    for left, block in blocks:
+        rows = block.any(1).nonzero()[:, 0]
+        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        yield top, left, block[top:bottom].clone()
+
+
+def bilinear(source: int, target: int, columns: slice = slice(None)) -> Tensor:
+    """(target, source) fp64: torch's linear interpolation, align_corners=False, as a matrix, or these columns of it."""
+    first, last, _ = columns.indices(source)
+    unit = torch.zeros(last - first, source, dtype=torch.float64)
+    unit[:, first:last].fill_diagonal_(1)
+    return F.interpolate(unit[None], size=target, mode="linear", align_corners=False)[0].T
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,21 @@
 """The page of tools/app.py on a free port, and one headless Chromium that looks at it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from browser import find
+from waiting import PATIENCE, until
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
 sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 60  # seconds
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 SINGLE = ("--no-first-run", "--disable-component-update", "--disable-sync")
 
@@ -26,8 +26,8 @@ def free_port():
 
 
 @contextmanager
-def serving(folder, *arguments):
-    """Address of the page, and what its process prints; the process is ended at the end, whatever happens."""
+def started(folder, *arguments):
+    """The process of a page once it says that it is up, its port, and its log; it is ended at the end."""
     port, log = free_port(), folder / "app.log"
     order = [sys.executable, str(ROOT / "tools" / "app.py"), "--port", str(port), "--backbone", "toy", *arguments]
     # No weights but the shipped ones, neither from the network nor from an earlier download.
@@ -36,24 +36,25 @@ def serving(folder, *arguments):
     with log.open("w") as output:
         server = subprocess.Popen(order, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT)
     try:
-        wait_for(lambda: "the page is at" in log.read_text() or server.poll() is not None)
-        assert server.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        server.terminate()
         try:
-            server.wait(20)
+            until(lambda: "the page is at" in log.read_text(), "the page", lambda: server.poll() is None)
+        except AssertionError as error:
+            raise AssertionError(log.read_text()) from error
+        yield server, port, log
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
 
 
-def wait_for(is_so, seconds=PATIENCE):
-    """Looks every tenth of a second."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+@contextmanager
+def serving(folder, *arguments):
+    """Address of the page, and what its process prints."""
+    with started(folder, *arguments) as (_, port, log):
+        yield f"http://127.0.0.1:{port}", log
 
 
 @contextmanager
@@ -61,7 +62,8 @@ def browsing():
     """One Chromium, of the system, for as many pages as are asked for."""
     program = find()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *SINGLE])
+        options = dict(executable_path=program, args=[*QUIET, *SINGLE], timeout=1000 * PATIENCE)
+        browser = playwright.chromium.launch(**options)
         try:
             yield browser
         finally:

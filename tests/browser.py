@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLAYWRIGHT = Path.home() / ".cache" / "ms-playwright"
@@ -45,7 +46,7 @@ def start(folder, *arguments):
     """What the browser prints; a profile of its own, so that no other instance is joined."""
     order = [find(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
     order += [f"--user-data-dir={folder / 'profile'}", *arguments]
-    done = subprocess.run(order, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(order, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 import sclip_seg  # noqa: F401  registers our types
@@ -14,7 +14,14 @@ from sclip_seg import weights
 from sclip_seg.encoder import DenseCLIP
 from sclip_seg.segmentor import OpenVocabSegmentor
 
-settings.register_profile("house", deadline=None, derandomize=True, max_examples=40)
+# No test depends on how busy the machine is: hypothesis sets no times.
+settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=True,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("house")
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
 
@@ -120,3 +127,16 @@ def _stirred(dense: DenseCLIP) -> DenseCLIP:
             module.in_proj_weight *= 2
     dense.digest = weights.digest(dense.clip)
     return dense
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was skipped, by reason, so that a green run does not say more than it tested."""
+    reasons: dict[str, set[str]] = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple | list) else str(report.longrepr)
+        reasons.setdefault(reason.removeprefix("Skipped: "), set()).add(report.nodeid)
+    if reasons:
+        terminalreporter.section("skipped, and why")
+    for reason, tests in sorted(reasons.items()):
+        files = ", ".join(sorted({test.split("::")[0] for test in tests}))
+        terminalreporter.line(f"{len(tests)} in {files}: {reason}")

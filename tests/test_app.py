@@ -1,16 +1,18 @@
-"""The page's logic, without a browser: what is computed, bounded, escaped and refused; and how it is started."""
+"""The page's logic, without a browser: what is computed, bounded, escaped and refused."""
 
 import io
 import os
-import socket
-from importlib.metadata import PackageNotFoundError
-from pathlib import Path
+import resource
+import struct
+import warnings
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from browser import Page as Parsed
-from loaded import load_tool
+from hypothesis import given
+from hypothesis import strategies as st
 from made_results import HOSTILE
 from PIL import Image
 
@@ -20,10 +22,9 @@ from sclip_seg.app.session import Found, Look, Session, Wish, open_picture, sile
 from sclip_seg.errors import InputError
 from sclip_seg.toy.world import draw
 
-WORDS, GROUNDS = "tomato, brick; wall, leaf", "sand; water, snow, grass"
+WORDS, GROUNDS = "tomato, brick; plum, leaf", "sand; water, snow, grass"
 SCENE = draw(7, 1, 72, 90, count=(3, 4)).image
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
-tool = load_tool("app")
 
 
 def wish(words=WORDS, background=GROUNDS, methods=("sclip", "clip"), backbone="toy"):
@@ -85,6 +86,22 @@ def test_empty_words_are_refused_before_models_are_loaded(monkeypatch, words):
         Session("cpu").run(SCENE, wish(words))
 
 
+@given(st.integers(1, 3 * session.MOST_WORDS), st.integers(0, 30), st.sampled_from(",;"))
+def test_words_are_bounded_before_models_are_loaded(count, length, between):
+    words = between.join(["x" * (1 + length)] * count)
+    is_fine = len(words) + 5 <= session.MOST_CHARACTERS and count + 2 <= session.MOST_WORDS
+    for asked in (wish(words, "sea;w"), wish("sea;w", words)):
+        if is_fine:
+            session.check(asked)
+            continue
+        never = Session("cpu")
+        never.model = lambda *_: pytest.fail("a model was built")
+        for ask in (lambda wish, s=never: s.run(SCENE, wish), lambda wish, s=never: s.look(SCENE, (1, 1), wish)):
+            with pytest.raises(InputError, match="this page takes") as caught:
+                ask(asked)
+            assert len(str(caught.value)) < 200
+
+
 def test_what_a_user_should_know_about_the_words(kept):
     _, notes = kept.run(SCENE, wish("tomato, brick; tomato"))
     assert len(notes) == 1  # once, though two methods warn
@@ -125,7 +142,7 @@ def test_large_pictures_are_bounded(tmp_path, size, bounded):
     picture = open_picture(path)
     assert picture.pixels.shape == (*bounded, 3)
     assert picture.pixels[0, 0].tolist() == [9, 80, 200]  # RGB
-    assert ("scaled down" in picture.note) == (size != bounded)
+    assert ("scaled down" in picture.notes[0]) == (size != bounded)
     assert picture.at(0, 0) == (0, 0)
     assert picture.at(size[1] - 0.5, size[0] - 0.5) == (bounded[0] - 1, bounded[1] - 1)
 
@@ -146,6 +163,35 @@ def test_bad_pictures_are_named_in_words(tmp_path):
         assert str(tmp_path) not in str(caught.value)
     with pytest.raises(InputError, match="there is no picture"):
         open_picture(None)
+
+
+def test_endless_pixels_are_not_decoded(tmp_path):
+    """109 KB that stand for 900 million pixels."""
+    path = tmp_path / "endless.png"
+    row = b"\0" + bytes(30_000 // 8)
+    deflate = zlib.compressobj(9)
+    content = b"".join(deflate.compress(row * 100) for _ in range(300)) + deflate.flush()
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)), (b"IDAT", content), (b"IEND", b"")
+    parts = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"endless.png cannot be read as a picture: .*pixels"):
+        open_picture(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
+def test_what_is_told_while_a_picture_is_read_is_shown_without_its_place(tmp_path, monkeypatch):
+    def read(path):
+        warnings.warn(f"the picture {path} is animated: its first frame is read", UserWarning, stacklevel=1)
+        return SCENE
+
+    read.__code__ = read.__code__.replace(co_filename=session.__file__)
+    monkeypatch.setattr(session, "read_picture", read)
+    (tmp_path / "a.gif").touch()
+    assert open_picture(tmp_path / "a.gif").notes == [
+        "The picture is 90 x 72 pixels.",
+        "the picture a.gif is animated: its first frame is read",
+    ]
 
 
 def found_of(labels, classes, method="sclip", background=None):
@@ -214,6 +260,30 @@ def test_what_cannot_be_computed_is_told(page, tmp_path, monkeypatch):
         fails(RuntimeError("a mistake of ours"))
 
 
+@pytest.mark.parametrize(
+    "index", [None, 3, "x", [1], [1, 2, 3], ["a", "b"], [float("nan"), 1], [1e300, 1], {}, [None, 1]]
+)
+def test_a_click_that_no_mouse_makes(page, tmp_path, index):
+    at = SimpleNamespace(index=index)
+    values = values_of(page, tmp_path)
+    done = page.run(values, progress=silent)
+    for looked in (
+        page.look_at_upload(values, at, progress=silent),
+        page.look_at_overlay({**values, page.shown: done[page.shown]}, at, progress=silent),
+    ):
+        assert "that is no point of the picture" in looked[page.said]
+    assert page.take_example(at) == {}
+
+
+def test_a_picture_that_has_ended_and_one_that_is_used(page, tmp_path):
+    values = values_of(page, tmp_path)
+    os.utime(values[page.picture], (0, 0))
+    page.change(values)
+    assert values[page.picture].stat().st_mtime > 0, "what is used is kept for longer"
+    values[page.picture].unlink()
+    assert "give it again" in page.run(values, progress=silent)[page.said]
+
+
 def test_one_method_alone_and_a_click_on_it(page, tmp_path):
     values = values_of(page, tmp_path)
     done = page.run(values, progress=silent)
@@ -222,65 +292,3 @@ def test_one_method_alone_and_a_click_on_it(page, tmp_path):
     looked = page.look_at_overlay({**values, page.shown: done[page.shown]}, at, progress=silent)
     assert "x=45, y=30" in looked[page.title]
     assert "press Run again" in page.look_at_overlay(values, at, progress=silent)[page.said]
-
-
-def test_start_needs_gradio(monkeypatch, capsys):
-    def missing(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(tool, "version", missing)
-    assert tool.main([]) == 2
-    assert capsys.readouterr().err == "error: the page needs gradio: pip install .[app]\n"
-    monkeypatch.setattr(tool, "version", lambda name: "6.2.0")
-    assert tool.main([]) == 2
-    assert capsys.readouterr().err.startswith("error: gradio 6.2.0 is too old")
-
-
-def test_start_on_a_port_in_use(capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert tool.main(["--port", str(port)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: the page cannot be served at 127.0.0.1, port {port}: Address already in use")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--backbone", "nonsense"], "there is no backbone 'nonsense'"),
-        (["--backbone", "toi"], "did you mean toy"),
-        (["--host", "no.such.host.invalid"], "cannot be served at no.such.host.invalid"),
-        (["--examples", "no_such_folder"], "is no folder with pictures"),
-        (["--device", "abacus"], "abacus"),
-    ],
-)
-def test_start_with_mistakes(arguments, said, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert tool.main(["--port", str(port), *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert said in line
-
-
-def test_only_loopback_is_served_unless_asked_for():
-    assert tool.parse([]).host == "127.0.0.1"
-    assert [tool.is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "10.1.2.3", "mine")] == [
-        *(True, True, True),
-        *(False, False, False),
-    ]
-
-
-def test_drawn_examples_need_no_data(tmp_path):
-    paths = tool.drawn(tmp_path)
-    assert len(paths) >= 4
-    assert all(open_picture(path).pixels.std() > 10 for path in paths)
-
-
-def test_examples_of_a_folder(tmp_path):
-    for name in ("b.PNG", "a.jpg", "notes.txt", *(f"c{i:02}.png" for i in range(20))):
-        (tmp_path / name).write_bytes(b"")
-    paths = tool.pictures_of(Path(os.path.relpath(tmp_path)))
-    assert [path.name for path in paths[:3]] == ["a.jpg", "b.PNG", "c00.png"]
-    assert len(paths) == tool.EXAMPLES
-    assert all(path.is_absolute() for path in paths)

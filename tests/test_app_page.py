@@ -6,8 +6,9 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from app_browser import PATIENCE, browsing, serving, wait_for
+from app_browser import browsing, serving
 from PIL import Image
+from waiting import PATIENCE, until
 
 from sclip_seg.toy.world import draw
 
@@ -35,6 +36,7 @@ def browser():
     with browsing() as chromium:
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(1000 * PATIENCE)
+        context.set_default_navigation_timeout(1000 * PATIENCE)
         yield context
 
 
@@ -87,7 +89,7 @@ def look(page, image, x, y):
 
 def pixels(page, image):
     """The picture behind an <img>, (H, W, 3) at the scene's own size."""
-    shown = page.request.get(page.locator(image).get_attribute("src"))
+    shown = page.request.get(page.locator(image).get_attribute("src"), timeout=1000 * PATIENCE)
     magnified = np.asarray(Image.open(io.BytesIO(shown.body())).convert("RGB")).astype(int)
     scale = len(magnified) // len(SCENE)
     return magnified[::scale, ::scale]
@@ -95,7 +97,8 @@ def pixels(page, image):
 
 def point(page):
     """(x, y) as the page names it."""
-    return tuple(map(int, re.search(r"x=(\d+), y=(\d+)", page.locator("#attention").inner_text()).groups()))
+    said = page.locator("#attention")
+    return tuple(map(int, until(lambda: re.search(r"x=(\d+), y=(\d+)", said.inner_text()), "a point").groups()))
 
 
 def source(page, image):
@@ -124,10 +127,10 @@ def test_from_a_picture_to_attention(page, scene):
 
     before = source(page, DRAWN)
     run(page, "kite, egg", "")
-    wait_for(lambda: "kite" in page.locator("#legend").inner_text())
+    until(lambda: "kite" in page.locator("#legend").inner_text())
     assert "tomato" not in page.locator("#legend").inner_text()
-    wait_for(lambda: source(page, DRAWN) != before)
-    assert page.locator("#attention-0").count() == 0  # of the run before
+    until(lambda: source(page, DRAWN) != before)
+    until(lambda: page.locator("#attention-0").count() == 0)  # of the run before
 
 
 def test_opacity_redraws(page, scene):
@@ -138,7 +141,7 @@ def test_opacity_redraws(page, scene):
     before = source(page, DRAWN)
     page.get_by_label("number input for Opacity").fill("0")
     page.keyboard.press("Enter")
-    wait_for(lambda: source(page, DRAWN) != before)
+    until(lambda: source(page, DRAWN) != before)
     assert np.array_equal(pixels(page, DRAWN), SCENE)
 
 

@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 from test_tools import CONFIGS, FAST, ROOT, result_of, run, tool
 from trees import make_tree
+from waiting import PATIENCE
 
 VOC = Path("data/VOCdevkit/VOC2012")
 LABEL, PICTURE = VOC / "SegmentationClass/2007_000001.png", VOC / "JPEGImages/2007_000001.jpg"
 
 
 def files():
-    """Every path below the working folder, with its content."""
-    return {path: path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
+    """Every file below the working folder and every empty one, the journal of a begun run aside."""
+    paths = [path for path in Path().rglob("*") if "progress" not in path.parts]
+    whole = [path for path in paths if path.is_file() or not any(path.iterdir())]
+    return {path: path.read_bytes() if path.is_file() else None for path in whole}
 
 
 @pytest.fixture
@@ -164,12 +167,14 @@ def test_pictures_and_labels_that_lack_each_other(refused):
 def test_label_outside_the_classes(refused, workers):
     Image.fromarray(np.full((53, 73), 21, np.uint8)).save(LABEL)
     message = refused(options=[f"test_dataloader.num_workers={workers}"])
-    assert message.startswith(f"the label map {LABEL} has the value 21; labels run from 0 to 20")
+    assert message.startswith(
+        f"the label map {LABEL} has the value 21 (3869 pixels); the classes are 0 to 20, and 255 "
+    )
 
 
 def test_label_beyond_8_bits(refused):
     Image.fromarray(np.full((53, 73), 300, np.uint16)).save(LABEL)
-    assert f"the label map {LABEL} has values from 300 to 300" in refused()
+    assert f"the label map {LABEL} has the value 300 (3869 pixels); the classes are 0 to 20" in refused()
 
 
 def test_label_in_colours(refused):
@@ -253,6 +258,7 @@ def test_refused_run_leaves_an_older_result_and_other_files(refused):
     LABEL.write_bytes(b"")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "mine", options=["model.logit_scale=3"])
     Path("notes").mkdir()
+    Path("notes/mine.txt").write_text("kept")
     assert "cannot be read" in refused("sclip.py", "--work-dir", "notes")
 
 
@@ -261,7 +267,7 @@ def test_process_ends_with_status_2_and_no_traceback(voc):
     options = [option.replace("arch=tiny", "arch=toy") for option in FAST] + ["test_dataloader.num_workers=2"]
     command = [sys.executable, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", "--cfg-options", *options]
     before = files()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: the label map {LABEL} cannot be read: ")
     assert "Traceback" not in done.stderr

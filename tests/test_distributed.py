@@ -5,25 +5,42 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from test_tools import CONFIGS, FAST, ROOT, result_of, run
 from trees import make_tree
+from waiting import PATIENCE
 
 # The tiny tower of the fixtures is not known to another process; this one comes with the package.
 SHIPPED = [option for option in FAST if not option.startswith("model.backbone.arch=")]
-SAME = ("miou", "foreground_miou", "aacc", "macc", "images", "partial", "per_class", "signature", "config_digest")
+SAME = (
+    "miou",
+    "foreground_miou",
+    "aacc",
+    "macc",
+    "images",
+    "partial",
+    "per_class",
+    "signature",
+    "config_digest",
+    "skipped",
+)
 
 
-def test_two_processes_score_as_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("bad", [(), (0, 3)], ids=["whole", "two bad files"])
+def test_two_processes_score_as_one(bad, tmp_path, monkeypatch):
+    """A bad file on either rank, passed over, is listed once."""
     monkeypatch.chdir(tmp_path)
     make_tree("voc21", tmp_path / "data", count=5)
-    arguments = ["--dataset", "voc21", "--backbone", "toy"]
+    for index in bad:
+        Path(f"data/VOCdevkit/VOC2012/JPEGImages/2007_{index:06d}.jpg").write_bytes(b"no picture")
+    arguments = ["--dataset", "voc21", "--backbone", "toy", "--skip-bad", str(len(bad))]
     alone = [*arguments, "--work-dir", "alone", "--out", "alone_maps"]
     assert run("sclip.py", *alone, fast=SHIPPED) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     shared = [*arguments, "--launcher", "pytorch", "--work-dir", "shared", "--out", "shared_maps"]
     command = [*launch, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", *shared, "--cfg-options", *SHIPPED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("mIoU") == 1  # one rank speaks
 
@@ -33,7 +50,9 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch):
         assert two[key] == one[key], key
     maps = sorted(path.name for path in Path("alone_maps").iterdir())
     assert sorted(path.name for path in Path("shared_maps").iterdir()) == maps
-    assert len(maps) == 5
+    assert len(maps) == 5 - len(bad) == one["images"]
+    assert [entry["picture"][-10:] for entry in two["skipped"]] == [f"{index:06d}.jpg" for index in bad]
+    assert not Path("shared/progress").exists()
     for name in maps:
         pair = (np.array(Image.open(Path(folder, name))) for folder in ("alone_maps", "shared_maps"))
         np.testing.assert_array_equal(*pair)

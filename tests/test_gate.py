@@ -23,8 +23,8 @@ def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd
     monkeypatch.chdir(tmp_path)
     toy_world.make(Path("data/toy"), count=40, seed=0)
     journal = SCLIP / "progress" / "rank0.jsonl"
-    stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2)
-    assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 130
+    with stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2):
+        assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 130
     printed = capfd.readouterr().out
     assert "done: clip/toy/toy" in printed
     assert "as expected" not in printed

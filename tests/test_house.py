@@ -22,7 +22,7 @@ MODULES = [path for path in FILES if not path.endswith("__init__.py")]
 METHODS = [path for path in MODULES if path.startswith("methods/")]
 # Each layer imports from those before it only, and from more of the outside than they.
 LAYERS = {
-    0: ("version", "errors", "settings", "options", "vocabulary"),
+    0: ("version", "errors", "settings", "options", "handed_in", "vocabulary", "files"),
     1: (
         "attention",
         "block",
@@ -32,19 +32,34 @@ LAYERS = {
         "positions",
         "registry",
         "kept",
+        "unpickling",
+        "torch_file",
+        "checkpoint",
+        "layouts",
         "toy.world",
         "methods.*",
         "refine.*",
     ),
-    2: ("tail", "encoder", "weights", "text", "templates", "auxiliary_texts", "guide"),
+    2: (
+        *("tail", "encoder", "weights", "text", "prompts", "templates", "auxiliary_texts", "guide"),
+        *("facts", "snapshot", "stock", "guide_weights"),
+    ),
     3: (
         *(
             "segmentor",
             "datasets",
+            "data_files",
             "data_check",
             "metric",
             "labels",
+            "label_files",
+            "notes",
             "pictures",
+            "loading",
+            "headers",
+            "words",
+            "arguments",
+            "depth",
             "hooks",
             "preprocessor",
             "command",
@@ -52,15 +67,18 @@ LAYERS = {
             "spliced",
         ),
         *("published_figures", "app.*", "grid.*", "prepare.*", "report.*"),
-        *("result", "drawing", "attention_drawing", "predictor", "files", "mmcv_shim", "sharing"),
+        *("result", "drawing", "attention_drawing", "predictor", "mmcv_shim", "sharing"),
+        *("data_digest", "evaluation", "work_folder"),
     ),
 }
 OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}
 # What a lower layer may still take: a method may extend a tail and knows the text bank's type, clusters and filters
 # are scikit-learn's and scipy's, and the shelves are mmengine's.
 GRANTED = {
+    "files": {"PIL"},
     "registry": {"mmengine"},
     "refine": {"scipy", "transformers"},
+    "checkpoint": {"safetensors"},
     "methods": {"tail", "text", "guide", "scipy", "sklearn", "torchvision"},
 }
 STANDARD = sys.stdlib_module_names

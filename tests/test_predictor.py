@@ -13,8 +13,8 @@ import sclip_seg
 from sclip_seg import text
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
-from sclip_seg.predictor import split_words
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
+from sclip_seg.words import split_words
 
 ROOT = Path(__file__).parents[1]
 WORDS = "tomato, leaf; cactus, lemon, button"

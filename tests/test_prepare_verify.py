@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from loaded import load_tool
+from mmseg.registry import DATASETS
 from PIL import Image
 from test_tools import result_of
 from test_tools import run as evaluate
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
+
+from sclip_seg.data_digest import digest_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +57,7 @@ def test_good_tree(name, capsys):
     classes = len(np.unique(values[values != 255]))
     assert f"; {classes} of " in printed
     assert f"{100 * np.mean(values == 255):.1f} % of the pixels are ignored" in printed
+    assert f"data digest {digest_of(dataset_settings(name, Path('data'))[0])}\n" in printed
     assert Path(f"work_dirs/prepare/{name}.png").is_file()
 
 
@@ -183,7 +187,7 @@ def test_overview_shows_labels_over_pictures(voc, capsys):
     factor = 200 / max(height, width)
     y, x = height // 2 // 6 * 6 + 3, width // 2 // 6 * 6 + 3  # the middle of one of the label's squares
     label = voc[0][y, x]
-    palette = [*tool.verify.__globals__["DATASETS"].get("PascalVOCDataset").METAINFO["palette"], *[[128] * 3] * 235]
+    palette = [*DATASETS.get("PascalVOCDataset").METAINFO["palette"], *[[128] * 3] * 235]
     pixel = np.array(Image.open(VOC / "JPEGImages/2007_000000.jpg").convert("RGB"))[y, x]
     seen = sheet[8 + 18 + round(y * factor), 8 + round(x * factor)]
     assert np.abs(seen - (0.6 * np.array(palette[label]) + 0.4 * pixel)).max() <= 12

@@ -251,7 +251,7 @@ def test_confusion_is_the_double_loop(classes, seed):
 def test_a_label_beyond_the_classes_is_named_with_its_file(value):
     label = torch.tensor([[0, 1], [2, value]], dtype=torch.uint8)
     assert confusion(torch.zeros(2, 2, dtype=torch.long), label, 3) is None
-    with pytest.raises(InputError, match=rf"5\.png has the value {value};"):
+    with pytest.raises(InputError, match=rf"5\.png has the value {value} \(1 pixel\);"):
         metric_over(3).process({}, [as_sample(torch.zeros(2, 2, dtype=torch.long), label, index=5)])
 
 

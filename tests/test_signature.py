@@ -1,16 +1,20 @@
 """The one-line signature changes with everything that moves a score, and with nothing else."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from safetensors.torch import save_file
 from test_configs import cell
+from trees import make_tree
 
+import sclip_seg.encoder
 import sclip_seg.result
 from sclip_seg.config import KEYS
-from sclip_seg.result import config_digest, signature
+from sclip_seg.result import code_digest, config_digest, settings_of_counts, short_hash, signature
 from sclip_seg.version import __version__
 from sclip_seg.weights import build_clip
 
@@ -56,14 +60,19 @@ STAYS = [
 ]
 
 
-def parts(method="sclip", dataset="voc21", images=3, total=3, **options):
+def parts(method="sclip", dataset="voc21", images=3, total=3, data="", **options):
     """The signature as a dict, from a cell on a tiny tower."""
+    config, model = built(method, dataset, **options)
+    line = signature(config, model, images, total, data)
+    assert "\n" not in line
+    return dict(part.split(":", 1) for part in line.split("|"))
+
+
+def built(method="sclip", dataset="voc21", **options):
     config = cell(method, dataset, **{"model.window.crop": 32, "model.window.stride": 16} | options)
     model = MODELS.build(config.model)
     model.precision = "fp32" if model.precision == "auto" else model.precision
-    line = signature(config, model, images, total)
-    assert "\n" not in line
-    return dict(part.split(":", 1) for part in line.split("|"))
+    return config, model
 
 
 def changed(one, other):
@@ -100,6 +109,74 @@ def test_picture_count(tower):
     assert parts(**tower)["data"] == "voc21[3]"
     assert parts(images=2, **tower)["data"] == "voc21[2/3]"
     assert parts(images=4, total=4, **tower)["data"] == "voc21[4]"
+
+
+def test_data_digest(tower):
+    assert changed(parts(data="a1", **tower), parts(data="b2", **tower)) == {"data"}
+    assert parts(data="a1", images=2, **tower)["data"] == "voc21[2/3]#a1"
+
+
+@pytest.fixture
+def counted(tower, tmp_path, monkeypatch):
+    """`counted(**options)`: what the counts of a picture depend on, for a cell whose data are there."""
+    monkeypatch.chdir(tmp_path)
+    make_tree("ade20k", Path("data"))
+
+    def settings(**options):
+        config, model = built(dataset="ade20k", **{**tower, **options})
+        return settings_of_counts(config, model, DATASETS.build({**config.test_dataloader.dataset, "pipeline": []}))
+
+    return settings
+
+
+DATASET = "test_dataloader.dataset."
+# What is changed, and which parts of the settings say so.
+COUNTS = [
+    ({"model.logit_scale": 41}, {"signature"}),
+    ({"model.precision": "bf16"}, {"signature"}),
+    ({DATASET + "reduce_zero_label": False}, {"label rule"}),
+    ({DATASET + "ignore_index": 7}, {"label rule"}),
+    ({DATASET + "metainfo": dict(classes=("sky", "floor"))}, {"classes", "label rule"}),
+    (
+        {DATASET + "pipeline": [dict(type="LoadPicture", imdecode_backend="pillow"), dict(type="LoadLabels")]},
+        {"pipeline"},
+    ),
+    ({"test_evaluator": dict(type="PooledIoU", prefix="x")}, {"metric"}),
+    ({"model.window.batch": 1}, set()),
+    ({DATASET + "indices": 2}, set()),
+    ({"work_dir": "elsewhere"}, set()),
+    ({"test_dataloader.batch_size": 2}, set()),
+]
+
+
+@pytest.mark.parametrize(("options", "moved"), COUNTS)
+def test_what_a_journal_is_believed_by(options, moved, counted):
+    assert changed(counted(), counted(**options)) == moved
+
+
+def test_a_journal_is_believed_by_the_same_code_device_and_libraries_only(counted, monkeypatch):
+    plain = counted()
+    assert short_hash(plain) == short_hash(json.loads(json.dumps(plain))), "plain data"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "parameters", lambda self: iter([torch.empty(1, device="meta")]))
+        assert changed(plain, counted()) == {"device"}
+    monkeypatch.setattr(sclip_seg.result, "version", lambda name: "9.9")
+    sclip_seg.result.code_digest.cache_clear()
+    assert changed(plain, counted()) == {"versions", "code"}
+    sclip_seg.result.code_digest.cache_clear()
+
+
+def test_code_digest_sees_the_code(tmp_path):
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("a = 1")
+    other.write_text("a = 2")
+    assert len({code_digest(), code_digest(str(one)), code_digest(str(other))}) == 3
+
+
+def test_pixel_statistics_are_in_the_settings(counted, monkeypatch):
+    plain = counted()
+    monkeypatch.setattr(sclip_seg.encoder.open_clip, "OPENAI_DATASET_STD", (0.5, 0.5, 0.5))
+    assert "normalisation" in changed(plain, counted())
 
 
 def test_vocabulary_content_and_name(tower, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from loaded import load_tool
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "speed.py"
@@ -15,7 +16,7 @@ SMALL = ["--backbone", "openai_vit_b32", "--rounds", "1", "--precision", "fp32"]
 
 def test_rows_have_every_field_and_consistent_ratios(tmp_path):
     command = [sys.executable, TOOL, "--cases", "voc21", *SMALL, "--out", tmp_path / "speed.json"]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     (row,) = json.loads((tmp_path / "speed.json").read_text())
     assert {"case", "precision", "device", *load_tool("speed").COLUMNS} <= row.keys()
     assert row["windows"] == 6

@@ -12,6 +12,7 @@ from PIL import Image
 from sclip_seg.auxiliary_texts import AuxiliaryTexts
 from sclip_seg.errors import InputError
 from sclip_seg.refine.closing import Closing
+from sclip_seg.registry import STEPS
 from sclip_seg.text import TextBank
 from sclip_seg.vocabulary import Vocabulary
 
@@ -29,8 +30,8 @@ def test_closing_is_that_of_opencv(height, width, seed, size):
 
 @pytest.mark.parametrize("size", [0, 2, -3])
 def test_closing_of_an_even_size(size):
-    with pytest.raises(InputError, match="odd size"):
-        Closing(size)
+    with pytest.raises(InputError, match=r"odd size|from 1 to 255"):
+        STEPS.build(dict(type="Closing", size=size))
 
 
 def test_steps_on_labels_come_last(build_segmentor, pictures):

@@ -3,11 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from open_clip import get_tokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sclip_seg import text
+from sclip_seg import text, weights
 from sclip_seg.errors import InputError
 from sclip_seg.templates import TEMPLATES, templates
 from sclip_seg.text import encode_prompts, encode_queries, text_bank
@@ -146,21 +148,83 @@ def test_a_file_made_for_something_else_is_not_read(change, clip, tiny, register
         text_bank(clip, arch, Vocabulary.load(queries), prompts, key=key, cache=tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "other tensors", "other shape"])
+def test_a_bank_belongs_to_a_tower(clip, tiny, register, monkeypatch):
+    """Heads, activation, context and versions stand in no weight, and move every feature."""
+    keys = {
+        "plain": text.bank_key(clip, tiny, ["sky"], FEW, "weights"),
+        "key": text.bank_key(clip, tiny, ["sky"], FEW, "others"),
+        "order": text.bank_key(clip, tiny, ["sky"], FEW[::-1], "weights"),
+        "split": text.bank_key(clip, tiny, ["sky", FEW[0]], FEW[1:], "weights"),
+    }
+    config = text.open_clip.get_model_config(tiny)
+    for name, changed in (("heads", {"heads": 4}), ("tokenizer", {"tokenizer_kwargs": {"clean": "whitespace"}})):
+        other = {**config, "text_cfg": {**config["text_cfg"], **changed}}
+        with monkeypatch.context() as patch:
+            patch.setattr(text.open_clip, "get_model_config", lambda arch, other=other: other)
+            keys[name] = text.bank_key(clip, tiny, ["sky"], FEW, "weights")
+    for name, place in (("torch", text.torch), ("open_clip", text.open_clip)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, "__version__", "9.9")
+            keys[name] = text.bank_key(clip, tiny, ["sky"], FEW, "weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(clip, "context_length", 16)
+        keys["context"] = text.bank_key(clip, tiny, ["sky"], FEW, "weights")
+    gelu = weights.build_clip(register("tiny_gelu", {**config, "quick_gelu": False}), False)
+    keys["activation"] = text.bank_key(gelu, tiny, ["sky"], FEW, "weights")
+    assert len({*keys.values()}) == len(keys)
+    assert text.bank_key(clip, tiny, ["sky"], FEW, "weights") == keys["plain"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "other tensors", "other shape", "not finite", "no digest"])
 def test_a_damaged_file_is_not_used(damage, clip, tiny, vocabulary, tmp_path):
     first = text_bank(clip, tiny, vocabulary, FEW, cache=tmp_path)
     [path] = tmp_path.iterdir()
     content = path.read_bytes()
+    features = load_file(path)["features"]
     if damage == "other tensors":
         save_file({"something": torch.zeros(2)}, path)
     elif damage == "other shape":
         save_file({"features": torch.zeros(2, 24)}, path)
+    elif damage == "not finite":
+        odd = features.clone()
+        odd[1, 2] = float("nan")
+        save_file({"features": odd}, path, {"digest": text._digest(path.stem, odd)})
+    elif damage == "no digest":
+        save_file({"features": -features}, path)
     else:
         path.write_bytes({"empty": b"", "cut": content[:-100], "noise": bytes(range(256))}[damage])
     second = text_bank(clip, tiny, vocabulary, FEW, cache=tmp_path)
     assert torch.equal(first.features, second.features)
     assert path.read_bytes() == content
     assert load_file(path)["features"].shape == (7, 24)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_no_changed_byte_changes_a_feature(clip, tiny, vocabulary, tmp_path_factory, at, change):
+    folder = tmp_path_factory.mktemp("bank")
+    first = text_bank(clip, tiny, vocabulary, FEW[:1], cache=folder)
+    [path] = folder.iterdir()
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= change
+    path.write_bytes(content)
+    assert torch.equal(text_bank(clip, tiny, vocabulary, FEW[:1], cache=folder).features, first.features)
+
+
+def test_a_bank_under_another_name_is_not_used(clip, tiny, tmp_path):
+    first, other = Vocabulary.load(["sky", "dog"]), Vocabulary.load(["cat", "wall"])
+    text_bank(clip, tiny, first, FEW, cache=tmp_path)
+    [path] = tmp_path.iterdir()
+    wanted = text_bank(clip, tiny, other, FEW, cache=tmp_path)
+    [second] = set(tmp_path.iterdir()) - {path}
+    second.write_bytes(path.read_bytes())
+    assert torch.equal(text_bank(clip, tiny, other, FEW, cache=tmp_path).features, wanted.features)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(clip, tiny, vocabulary, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="the text bank is not kept"):
+        bank = text_bank(clip, tiny, vocabulary, FEW, cache=tmp_path / "file")
+    assert torch.equal(bank.features, text_bank(clip, tiny, vocabulary, FEW).features)
 
 
 def test_template_sets():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from loaded import load_tool
 from mmengine.structures import PixelData
+from mmseg.registry import DATASETS
 from PIL import Image
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 
@@ -31,7 +32,7 @@ FAST = (
 FIELDS = {
     *("method", "dataset", "miou", "foreground_miou", "aacc", "macc", "images", "images_in_dataset", "partial"),
     *("signature", "backbone", "vocabulary", "templates", "precision", "device", "processes", "seconds_per_image"),
-    *("per_class", "versions", "commit", "config_digest", "config"),
+    *("warnings", "per_class", "versions", "commit", "config_digest", "config"),
 }
 count = itertools.count()
 
@@ -93,7 +94,7 @@ def test_benchmark_end_to_end(name, data, capsys):
     assert result["backbone"]["arch"] == "tiny"
     assert result["images"] == result["images_in_dataset"] == 3
     assert result["partial"] is False
-    assert list(result["per_class"]) == list(tool.DATASETS.get(result["config"]["dataset"]["type"]).METAINFO["classes"])
+    assert list(result["per_class"]) == list(DATASETS.get(result["config"]["dataset"]["type"]).METAINFO["classes"])
     assert result["signature"].startswith("method:sclip|tail:LastBlock(attention=csa")
     printed = capsys.readouterr().out
     assert result["signature"] in printed
@@ -192,7 +193,7 @@ def test_drawing_changes_no_score(data):
     # Picture, prediction and label in a row, each `height` x `width` below its title.
     height, width = label.shape
     drawing = np.array(Image.open("drawings/2007_000000.png")).astype(int)
-    palette = np.array(tool.DATASETS.get("PascalVOCDataset").METAINFO["palette"] + [[128] * 3] * 235)
+    palette = np.array(DATASETS.get("PascalVOCDataset").METAINFO["palette"] + [[128] * 3] * 235)
     picture = np.array(Image.open(data / "VOCdevkit/VOC2012/JPEGImages/2007_000000.jpg")).astype(int)
     prediction = np.array(Image.open("maps/2007_000000.png"))
     expected = [picture, *(0.6 * palette[m] + 0.4 * picture for m in (prediction, label))]

@@ -184,7 +184,7 @@ def test_relative_path(tmp_path, monkeypatch):
         ("sky; Sky\n", r"line 1: query 'sky' stands twice"),
         ("", r"mine.txt is empty"),
         ("# nothing\n", r"mine.txt is empty"),
-        ("sk\xff\n", r"not UTF-8 \(byte 2\)"),
+        ("sk\xff\n", r"not UTF-8: line 1, byte 2 \(0xff\)"),
     ],
 )
 def test_faults_of_a_file(tmp_path, content, message):

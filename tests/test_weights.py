@@ -9,34 +9,15 @@ import torch
 from conftest import TINY
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+from weight_files import Archive
 
-from sclip_seg import encoder, weights
+from sclip_seg import checkpoint, facts, weights
 from sclip_seg.encoder import DenseCLIP
 from sclip_seg.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")  # deprecated, and what OpenAI's files are
 TAIL = dict(type="LastBlock", attention="qk")
-
-
-class Archive(nn.Module):
-    """Holds a state dict under its own names, with the three settings that OpenAI's archives carry as buffers."""
-
-    def __init__(self, state: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, tensor in state.items():
-            *folders, leaf = name.split(".")
-            holder = self
-            for folder in folders:
-                if not hasattr(holder, folder):
-                    holder.add_module(folder, nn.Module())
-                holder = getattr(holder, folder)
-            holder.register_buffer(leaf, tensor)
-        for name, value in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
-            self.register_buffer(name, torch.tensor(value))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +76,7 @@ def test_only_torchscript_archives_are_taken_for_openais(tmp_path, state):
     kinds = {}
     for kind in ("safetensors", "state dict", "archive"):
         (tmp_path / kind).mkdir()
-        kinds[kind] = weights.is_torchscript(save(kind, tmp_path / kind, state))
+        kinds[kind] = checkpoint.read(save(kind, tmp_path / kind, state)).openai
     assert kinds == {"safetensors": False, "state dict": False, "archive": True}
 
 
@@ -199,10 +180,8 @@ def test_an_unknown_arch_is_named():
         DenseCLIP("ViT-B-17", None, TAIL)
 
 
-@pytest.mark.parametrize("name", ["tiny_gelu.openai.safetensors", "MetaCLIP_b16.safetensors", "archive"])
-def test_quickgelu_weights_without_quickgelu_are_refused(name, tmp_path, tiny_gelu, donor, state):
-    path = save("archive" if name == "archive" else "safetensors", tmp_path, state)
-    path = path if name == "archive" else path.rename(tmp_path / name)
+def test_openais_archives_without_quickgelu_are_refused(tmp_path, tiny_gelu, donor, state):
+    path = save("archive", tmp_path, state)
     with pytest.raises(InputError, match="quick_gelu=True"):
         DenseCLIP(tiny_gelu, str(path), TAIL)
     dense = DenseCLIP(tiny_gelu, str(path), TAIL, quick_gelu=True)
@@ -218,14 +197,15 @@ def test_other_weights_without_quickgelu_are_taken(tmp_path, tiny_gelu, donor, s
 
 def test_a_tags_own_settings_are_followed(tmp_path, tiny_gelu, state, monkeypatch):
     source = dict(quick_gelu=True, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    for module in (weights, encoder):
+    for module in (weights, facts):
         monkeypatch.setattr(module, "get_pretrained_cfg", lambda arch, tag: source if tag == "made" else {})
     path = save("safetensors", tmp_path, state).rename(tmp_path / f"{tiny_gelu}.made.safetensors")
-    for pretrained in ("made", str(path)):  # by its tag, and by a path that tells the tag
-        with pytest.raises(InputError, match="QuickGELU"):
-            DenseCLIP(tiny_gelu, pretrained, TAIL, folder=str(tmp_path))
-        dense = DenseCLIP(tiny_gelu, pretrained, TAIL, folder=str(tmp_path), quick_gelu=True)
-        assert (dense.mean, dense.std) == (source["mean"], source["std"])
+    with pytest.raises(InputError, match="QuickGELU"):
+        DenseCLIP(tiny_gelu, "made", TAIL, folder=str(tmp_path))
+    dense = DenseCLIP(tiny_gelu, "made", TAIL, folder=str(tmp_path), quick_gelu=True)
+    assert (dense.mean, dense.std) == (source["mean"], source["std"])
+    bare = DenseCLIP(tiny_gelu, str(path), TAIL, folder=str(tmp_path))  # the same file by its path: nothing is known
+    assert (bare.inputs.act, bare.inputs.pixels) == ("gelu(default)", "openai(default)")
 
 
 def test_clips_own_pixel_statistics_are_the_default(donor):

@@ -2,23 +2,27 @@
 
     python tools/app.py --backbone toy     (or: make app APP="--backbone toy")
 
-It is served to this machine only, and sends nothing anywhere.
+It is served to this machine only, sends nothing anywhere, and answers to its own
+address alone: a request that names another host, or comes from another page, is
+refused. Served to a network (--host), it answers to this machine's name and to any
+address, and to further names that are given with --name, e.g. a proxy's. Uploads
+are kept for an hour after their last use, 1 GB in sum, and end with the page.
 """
 
 import argparse
-import ipaddress
+import gc
 import os
 import signal
 import socket
 import sys
-import tempfile
-import threading
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from sclip_seg.app.folder import Uploads, own_folder
+from sclip_seg.app.guard import Names, is_loopback
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices
 from sclip_seg.errors import InputError, near
@@ -28,20 +32,17 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 EXAMPLES = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
 OLDEST_GRADIO = 6, 31  # seen to ask nobody but its own server; 6.2 was seen to ask others
-LARGEST_UPLOAD = "100mb"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("--port", type=at_least_one, default=7860, help="default: 7860")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; 0.0.0.0 serves the network")
+    parser.add_argument("--name", action="append", default=[], help="another name that the page is called by")
     parser.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="what the page opens with")
     parser.add_argument("--examples", type=Path, metavar="DIR", help="example pictures; default: drawn scenes")
     parser.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows; default: the fastest")
-    options = parser.parse_args(arguments)
-    if options.port > 65535:
-        parser.error("--port is a number from 1 to 65535")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,14 +53,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_page(options: argparse.Namespace) -> None:
     """Serves until it is ended, by Ctrl-C or a signal, which is no failure."""
+    end_on_signals()
     check(options)
     given = pictures_of(options.examples) if options.examples else []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with tempfile.TemporaryDirectory(prefix="sclip_seg-", ignore_cleanup_errors=True) as folder:
-            serve(options, given, Path(folder))
+        with listening(options.host, options.port) as listener, own_folder() as folder:
+            serve_page(options, listener, given, folder)
     except KeyboardInterrupt:
         print()
+
+
+def end_on_signals() -> None:
+    """SIGTERM, and a terminal that is closed (SIGHUP, unless nohup is used), end the page as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # which the server listens to
 
 
 def check(options: argparse.Namespace) -> None:
@@ -74,55 +82,57 @@ def check(options: argparse.Namespace) -> None:
     if options.backbone not in have:
         raise InputError(f"there is no backbone {options.backbone!r}{near(options.backbone, have)}")
     try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:
+        kind = torch.empty(0, device=options.device).device.type
+    except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(f"--device {options.device} cannot be had: {str(error).splitlines()[0]}") from error
+    if kind == "meta":
+        raise InputError(f"--device {options.device} computes nothing; 'cpu' does")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that waits at the address. Raises InputError where it cannot be had."""
+    where = f"{host or '(nothing)'}, port {port}"
+    if port > 65535:
+        raise InputError(f"--port is a number from 1 to 65535, not {port}")
+    if not host.strip():
+        raise InputError("--host is empty; 127.0.0.1 serves this machine, and 0.0.0.0 the network")
+    bare = bare_address(host)
     try:
-        socket.create_server((options.host, options.port)).close()
-    except OSError as error:
-        reason = f"{options.host}, port {options.port}: {error.strerror.split(' (')[0]}"
-        raise InputError(f"the page cannot be served at {reason}; choose others with --host and --port") from error
+        return socket.create_server((bare, port), family=socket.AF_INET6 if ":" in bare else socket.AF_INET)
+    except (OSError, ValueError, TypeError) as error:  # the latter two: what is no name at all
+        reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).split(" (")[0]
+        raise InputError(
+            f"the page cannot be served at {where}: {reason}; choose others with --host and --port"
+        ) from error
 
 
-def serve(options: argparse.Namespace, given: list[Path], folder: Path) -> None:
-    """Serves the page until it is interrupted; uploads, and drawn examples where none are given, lie in `folder`."""
+def bare_address(host: str) -> str:
+    """Without the brackets that an IPv6 address may be written in."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") and len(host) > 2 else host
+
+
+def serve_page(options: argparse.Namespace, listener: socket.socket, given: list[Path], folder: Path) -> None:
+    """Serves the page until it is ended; uploads, and drawn examples where none are given, lie in `folder`."""
     examples = given or drawn(folder)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
-    # gradio asks its own server whether it is up, which must not go through a proxy.
-    os.environ["no_proxy"] = ",".join(filter(None, [os.environ.get("no_proxy"), options.host, "127.0.0.1,localhost"]))
+    uploads = Uploads(folder / "uploads")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
 
-    from sclip_seg.app.page import CSS, Page, Start, theme
+    from sclip_seg.app.page import Page, Start
+    from sclip_seg.app.server import application, serve
     from sclip_seg.app.session import Session
 
     fields = {} if given else dict(words=", ".join(THINGS), background=", ".join(GROUNDS))
-    blocks = Page(Session(options.device), Start(examples, options.backbone, **fields)).blocks.queue(api_open=False)
-    blocks.launch(
-        server_name=options.host,
-        server_port=options.port,
-        theme=theme(),
-        css=CSS,
-        allowed_paths=[str(path) for path in examples],
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        footer_links=[],
-        max_file_size=LARGEST_UPLOAD,
-    )
-    if not is_loopback(options.host):
+    page = Page(Session(options.device), Start(examples, options.backbone, **fields))
+    uploads.keep()
+    host = bare_address(options.host)
+    if not is_loopback(host):
         print(f"warning: whoever reaches this machine's port {options.port} can use the page", file=sys.stderr)
-    print(f"the page is at http://{options.host}:{options.port} (Ctrl-C ends it)", flush=True)
-    threading.Event().wait()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
+    names = Names(host, [socket.gethostname(), *options.name])
+    shown = f"[{host}]" if ":" in host else host
+    line = f"the page is at http://{shown}:{options.port} (Ctrl-C ends it)"
+    app = application(page, names, uploads, examples)
+    gc.freeze()  # what is loaded stays: it is not gone through while the page is served, nor when it ends
+    serve(app, listener, line)
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -142,4 +152,7 @@ def drawn(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # what is still being computed for a visitor is not waited for

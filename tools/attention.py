@@ -22,7 +22,7 @@ from sclip_seg.attention_drawing import at_panel_size, grid, heat, score_map, we
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.pictures import read_picture
+from sclip_seg.loading import read_picture
 from sclip_seg.predictor import AttentionRow, Prediction
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")
@@ -69,7 +69,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--classes",
         metavar="WORDS",
-        help="commas separate classes, ';' synonyms; for --scores, and for methods whose attention looks at words",
+        help="commas separate classes, ';' synonyms; or a class file, FILE.txt; for --scores, and for methods whose "
+        "attention looks at words",
     )
     parser.add_argument("--background", metavar="WORDS", help="words of one class more")
     parser.add_argument("--scores", action="store_true", help="also draw the score map of every word of --classes")

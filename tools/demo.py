@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from glob import glob
 from io import BytesIO
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image
@@ -27,9 +28,10 @@ from sclip_seg.command import BAD_INPUT, Parser, message_of, run
 from sclip_seg.drawing import percent
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
+from sclip_seg.handed_in import at_home, existing
+from sclip_seg.loading import read_picture
 from sclip_seg.options import add_options
-from sclip_seg.pictures import read_picture
-from sclip_seg.predictor import split_words
+from sclip_seg.words import read_words
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 OVERLAY, LABELS, SCORES = ".overlay.png", ".labels.png", ".npz"
@@ -45,7 +47,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="files, folders, or quoted patterns like 'a/*'")
     words = parser.add_argument_group("what to look for, one of --classes and --dataset")
-    words.add_argument("--classes", metavar="WORDS", help="commas between classes, ';' between synonyms of one")
+    words.add_argument(
+        "--classes", metavar="WORDS", help="commas between classes, ';' between synonyms; or a class file, FILE.txt"
+    )
     words.add_argument("--background", metavar="WORDS", help="words of one class more, which is left unpainted")
     words.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
     how = parser.add_argument_group("how; tools/test.py --list has the names")
@@ -85,7 +89,7 @@ def demo(options: argparse.Namespace) -> int:
     names = names_of(paths)
     check_places(paths, names, options.out_dir)
     if options.classes is not None:
-        check_count(len(split_words(options.classes)) + (options.background is not None))
+        check_count(len(read_words(options.classes)) + (options.background is not None))
     bad = [failed(f"no picture at {place}") for place in absent]
     kinds = (OVERLAY, LABELS, *([SCORES] if options.npz else []))
     work = [(path, options.out_dir / name) for path, name in zip(paths, names, strict=True)]
@@ -141,11 +145,11 @@ def find(places: Sequence[str]) -> tuple[list[Path], list[str]]:
     found: dict[Path, Path] = {}
     absent = []
     for place in places:
-        path = Path(place)
+        path = existing(place)
         if path.is_file():
             paths = [path]
         else:
-            inside = path.iterdir() if path.is_dir() else map(Path, glob(place, recursive=True))
+            inside = path.iterdir() if path.is_dir() else map(Path, matches(place))
             paths = sorted(p for p in inside if p.is_file() and not p.name.endswith((OVERLAY, LABELS)))
         if path.is_dir():
             paths = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
@@ -153,6 +157,12 @@ def find(places: Sequence[str]) -> tuple[list[Path], list[str]]:
             found.setdefault(p.resolve(), p)
         absent += [] if paths else [place]
     return list(found.values()), absent
+
+
+def matches(pattern: str) -> list[str]:
+    """The paths that a pattern means, written in either of Unicode's two forms; nothing hidden."""
+    forms = dict.fromkeys((at_home(pattern), *(normalize(form, at_home(pattern)) for form in ("NFC", "NFD"))))
+    return [path for form in forms for path in glob(form, recursive=True)]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

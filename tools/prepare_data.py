@@ -15,6 +15,7 @@ command can be stopped and run again; what is there is kept.
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from sclip_seg.command import Parser, at_least_one, run
@@ -81,6 +82,8 @@ def look(options: argparse.Namespace) -> None:
     expected = None if options.first or options.any_count else benchmark.pictures
     findings = verify(dataset, expected, options.first)
     print(f"{options.name}: {findings.summary()}")
+    for note in findings.notes:
+        warnings.warn(note, UserWarning, stacklevel=1)
     if findings.good:
         path = options.overview or Path("work_dirs", "prepare", f"{options.name}.png")
         write_overview(findings, path)

@@ -4,6 +4,11 @@
 
 Reads every result.json below the folders and writes report.md, report.html (one
 page that needs nothing else), report.tex, cells.csv and classes.csv.
+
+The files may be anybody's: what stands in them is shown and never run, and one that
+cannot be used is named and left out. With --labels, pictures and labels are taken from
+where the files say, but only below the working folder and the folders of --data, so
+that no page shows pictures that were not meant for it.
 """
 
 import argparse
@@ -18,6 +23,7 @@ from sclip_seg.report.gather import gather
 from sclip_seg.report.grid import build
 from sclip_seg.report.page import page
 from sclip_seg.report.pictures import galleries, kept_labels
+from sclip_seg.report.places import Allowed
 from sclip_seg.report.tables import cells_csv, classes_csv, latex, markdown, summary
 
 
@@ -31,6 +37,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         type=Path,
         help="show pictures, with the label maps of these --out folders of tools/test.py; alone: all that are found",
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="DIR",
+        type=Path,
+        default=[Path("data")],
+        help="folders outside the working folder that --labels may show pictures from (default: data, and its links)",
     )
     parser.add_argument("--pictures", type=at_least_one, default=4, metavar="N", help="how many (default: 4)")
     parser.add_argument(
@@ -55,21 +69,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> None:
     """Gathers everything, then writes the files, so that what cannot be read leaves none."""
-    warnings: list[str] = []
+    told: list[str] = []
 
     def warn(message: str) -> None:
-        warnings.append(message)
+        told.append(message)
         print(f"warning: {message}", file=sys.stderr)
 
     results = gather(options.folders or [Path("work_dirs")], warn)
     grid = build(results, load(), warn)
     shown = []
     if options.labels is not None:
-        folders = options.labels or kept_labels(grid)
+        allowed = Allowed(options.data)
+        folders = options.labels or kept_labels(grid, allowed)
         if not folders:
             warn("no label maps beside the results: run tools/test.py with --out")
-        shown = galleries(grid, folders, options.pictures, warn)
-    grid.warnings = warnings
+        shown = galleries(grid, folders, options.pictures, allowed, warn)
+    grid.warnings = told
     texts = {
         "report.md": markdown(grid),
         "report.html": page(grid, shown, tuple(options.tolerance)),
@@ -78,9 +93,14 @@ def report(options: argparse.Namespace) -> None:
         "classes.csv": classes_csv(grid),
     }
     for name, text in texts.items():
-        write_atomically(options.out / name, text)
+        write_atomically(options.out / name, whole(text))
     print(summary(grid))
-    print(f"written to {options.out}: {', '.join(texts)}")
+    print(whole(f"written to {options.out}: {', '.join(texts)}"))
+
+
+def whole(text: str) -> str:
+    """With a sign in place of each half character, which JSON and file names may have and no UTF-8 file."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 if __name__ == "__main__":

@@ -9,28 +9,26 @@ on with by --resume, with the same score.
 """
 
 import argparse
-import json
 import os
-import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 
-from sclip_seg.command import Parser, at_least_one, run
+from sclip_seg.command import Parser, at_least_one, at_least_zero, run
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data_check import check_dataset
+from sclip_seg.data_digest import label_rule
+from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
-from sclip_seg.files import write_atomically
+from sclip_seg.evaluation import Evaluation
+from sclip_seg.hooks import Progress
 from sclip_seg.options import add_options
 from sclip_seg.result import (
     commit,
@@ -41,8 +39,9 @@ from sclip_seg.result import (
     template_name,
     versions,
 )
-from sclip_seg.sharing import segmentor_of
+from sclip_seg.sharing import Journal, forget, segmentor_of
 from sclip_seg.vocabulary import Vocabulary
+from sclip_seg.work_folder import PROGRESS, check_places, is_first_rank, keep_result, taken, undone_on_bad_input
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -56,6 +55,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG")
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only; marked in the result")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, with the same score")
+    parser.add_argument(
+        "--skip-bad",
+        type=at_least_zero,
+        default=0,
+        metavar="N",
+        help="pass over up to N bad files; marked in the result",
+    )
     parser.add_argument("--list", action="store_true", help="list methods, datasets and backbones, and end")
     add_options(parser)
     options = parser.parse_args(arguments)
@@ -82,39 +88,27 @@ def evaluate(options: argparse.Namespace) -> dict:
     config = load_config(options.config, options.dataset, options.backbone, options.cfg_options)
     total = check(config)
     prepare(config, options, total)
-    with undone_on_bad_input(Path(config.work_dir)):
-        runner = build(config)
-        metrics = runner.test()
-    result = describe(config, runner, metrics, total) if is_main_process() else {}
-    if result:
-        path = Path(config.work_dir) / "result.json"
-        write_atomically(path, json.dumps(result, indent=2) + "\n")
-        print(runner.test_evaluator.metrics[0].table())
-        print(f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)")
-        print(result["signature"])
-        print(f"written to {path}")
+    folder, outputs = Path(config.work_dir), {"--out": options.out, "--show-dir": options.show_dir}
+    check_places(config.test_dataloader.dataset.to_dict(), {"--work-dir": config.work_dir, **outputs})
+    with taken(folder) if is_first_rank(options.launcher) else nullcontext():
+        with undone_on_bad_input(folder) if is_first_rank(options.launcher) else nullcontext():
+            runner = build(config)
+            runner.skip_bad = options.skip_bad
+            metrics = runner.test()
+        if not is_main_process():
+            return {}
+        result = describe(config, runner, metrics, total)
+        path = keep_result(folder, result, runner.cfg.pretty_text)
+        forget(folder / PROGRESS)
+    print(runner.test_evaluator.metrics[0].table())
+    print("".join(f"warning: {text}\n" for text in result["warnings"]), end="")
+    print(f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)")
+    print(result["signature"])
+    if result["skipped"]:
+        print(f"partial: {len(result['skipped'])} of {result['images'] + len(result['skipped'])} pictures passed over:")
+        print("\n".join(f"  {bad['reason']}" for bad in result["skipped"]))
+    print(f"written to {path}")
     return result
-
-
-@contextmanager
-def undone_on_bad_input(folder: Path) -> Iterator[None]:
-    """Takes back what a refused run has put into the work folder; what lay there before stays as it was."""
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
-    before = set(folder.glob("*"))
-    config = folder / "config.py"  # of an older result, and overwritten when the runner is built
-    old = config.read_bytes() if config.is_file() else None
-    try:
-        yield
-    except InputError:
-        if is_main_process():
-            for path in set(folder.glob("*")) - before:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            if old is not None:
-                config.write_bytes(old)
-            for place in new:
-                if place.is_dir() and not any(place.iterdir()):
-                    place.rmdir()
-        raise
 
 
 def check(config: Config) -> int:
@@ -122,7 +116,7 @@ def check(config: Config) -> int:
     dataset = config.test_dataloader.dataset.to_dict()
     total = check_dataset(dataset)
     init_default_scope(config.default_scope)
-    classes = DATASETS.build({**dataset, "lazy_init": True}).metainfo["classes"]
+    classes = build_dataset(dataset, lazy_init=True).metainfo["classes"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the segmentor loads the vocabulary again and warns then
         Vocabulary.load(config.model.vocabulary).check(classes)
@@ -136,7 +130,7 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     config.launcher = options.launcher
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
-    journal = dict(type="Journal", folder=str(Path(config.work_dir, "progress")), resume=options.resume)
+    journal = dict(type="Journal", folder=str(Path(config.work_dir, PROGRESS)), resume=options.resume)
     own = ("Journal", "Progress", "SaveLabels", "DrawPictures")  # a config that is replayed has them already
     config.custom_hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] not in own]
     config.custom_hooks += [journal, dict(type="Progress")]
@@ -148,11 +142,11 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
         torch.distributed.init_process_group("gloo")  # mmengine's own start-up asks for a CUDA device
 
 
-def build(config: Config) -> Runner:
-    """The runner; its work folder holds the resolved config as `config.py`."""
+def build(config: Config) -> Evaluation:
+    """The runner, with its resolved config."""
     config = Config(config.to_dict(), cfg_text="resolved", filename="config.py")
     try:
-        runner = Runner.from_cfg(config)
+        runner = Evaluation.from_cfg(config)
         runner._test_loop = runner.build_test_loop(runner._test_loop)  # as its `test` does, and where errors are named
         return runner
     except (InputError, OSError, MemoryError):
@@ -162,11 +156,14 @@ def build(config: Config) -> Runner:
         raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
 
 
-def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
+def describe(config: Config, runner: Evaluation, metrics: dict, total: int) -> dict:
     """Score, protocol and provenance of the run, as plain data."""
     model = segmentor_of(runner)
     metric = runner.test_evaluator.metrics[0]
-    progress = next(hook for hook in runner.hooks if type(hook).__name__ == "Progress")
+    progress = next(hook for hook in runner.hooks if isinstance(hook, Progress))
+    journal = next(hook for hook in runner.hooks if isinstance(hook, Journal))
+    skipped = runner.test_loop.skipped
+    data = journal.digest(runner, [bad.index for bad in skipped])
     names = list(metric.per_class)
     background = names[model.labelling.background] if model.labelling.background is not None else None
     foreground = [row["iou"] for name, row in metric.per_class.items() if name != background and row["iou"] is not None]
@@ -180,7 +177,10 @@ def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
         "images": metric.images,
         "images_in_dataset": total,
         "partial": metric.images != total,
-        "signature": signature(config, model, metric.images, total),
+        "warnings": told(runner, metric.images != total),
+        "skipped": [{"picture": bad.picture, "reason": bad.reason} for bad in skipped],
+        "data": {"digest": data, "label_rule": label_rule(runner.test_dataloader.dataset)},
+        "signature": signature(config, model, metric.images, total, data),
         "backbone": {
             "name": config.axes.backbone,
             "arch": model.backbone.arch,
@@ -207,6 +207,16 @@ def describe(config: Config, runner: Runner, metrics: dict, total: int) -> dict:
         "config_digest": config_digest(config),
         "config": config.to_dict(),
     }
+
+
+def told(runner: Evaluation, partial: bool) -> list[str]:
+    """Every warning of the run, to which what cannot be meant of its data is added here."""
+    metric, data = runner.test_evaluator.metrics[0], runner.test_dataloader.dataset
+    pictures = [data.get_data_info(index)["img_path"] for index in range(len(data))]
+    notes = metric.notes(pictures, partial)
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return list(dict.fromkeys([*getattr(warnings.showwarning, "shown", ()), *notes]))
 
 
 if __name__ == "__main__":

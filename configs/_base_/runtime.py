@@ -11,7 +11,7 @@ model_wrapper_cfg = dict(type="MMSeparateDistributedDataParallel")
 pack = dict(
     type="PackSegInputs", meta_keys=("sample_idx", "img_path", "seg_map_path", "ori_shape", "reduce_zero_label")
 )
-# LoadPicture by the name that mmseg's inferencer looks for, `pictures.py` registers it under both.
+# LoadPicture by the name that mmseg's inferencer looks for, `loading.py` registers it under both.
 test_pipeline = [dict(type="LoadImageFromFile"), pack]
 test_dataloader = dict(
     batch_size=1,

@@ -1,5 +1,6 @@
 """The page's parts, and what happens when they are used."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from gradio.components import Component
 
 from ..config import CONFIGS, choices
 from ..errors import InputError
+from .folder import AGE
 from .legend import attention, head, legend, status
-from .session import Found, Session, Wish, open_picture
+from .session import Found, Picture, Session, Wish, open_picture
 
 CSS = (Path(__file__).parent / "page.css").read_text()
 NOTHING = "none"
@@ -111,7 +113,7 @@ class Page:
         self.title = _html("", "attention")
         with gr.Row():
             self.looks = [_panel(f"attention-{side}", "shown") for side in SIDES]
-        self.shown = gr.State()
+        self.shown = gr.State(time_to_live=AGE)
 
     def _wire(self) -> None:
         looked = [self.said, self.title, *self.looks]
@@ -130,25 +132,27 @@ class Page:
 
     def take_example(self, at: gr.SelectData) -> Values:
         """An example becomes the picture."""
+        if not (isinstance(at.index, int) and 0 <= at.index < len(self.paths)):
+            return {}
         return {self.picture: str(self.paths[at.index])}
 
     def change(self, values: Values) -> Values:
         """Another picture: what was found in the one before goes."""
         path = values[self.picture]
-        note = self._in_words(lambda: {self.said: status([open_picture(path).note])}) if path else {}
+        note = self._in_words(lambda: {self.said: status(_opened(path).notes)}) if path else {}
         return {self.said: status([]), **self._nothing_found(), **note}
 
     def run(self, values: Values, progress: gr.Progress = PROGRESS) -> Values:
         """The overlays and the legend."""
 
         def compute() -> Values:
-            picture = open_picture(values[self.picture])
+            picture = _opened(values[self.picture])
             found, notes = self.session.run(picture.pixels, self._wish(values), progress)
             shown = Shown(picture.pixels, found)
             return {
                 **self._nothing_looked_at(),
                 **self.draw({self.shown: shown, self.opacity: values[self.opacity]}),
-                self.said: status([picture.note, *notes]),
+                self.said: status([*picture.notes, *notes]),
                 self.shown: shown,
                 self.opacity: gr.update(visible=True),
                 self.legend: legend(found),
@@ -166,8 +170,8 @@ class Page:
         """Attention of a point of the picture as it was uploaded."""
 
         def compute() -> Values:
-            picture = open_picture(values[self.picture])
-            return self._look(picture.pixels, picture.at(*at.index), values, progress)
+            picture = _opened(values[self.picture])
+            return self._look(picture.pixels, picture.at(*_point(at)), values, progress)
 
         return {**self._nothing_looked_at(), **self._in_words(compute)}
 
@@ -178,7 +182,7 @@ class Page:
             if values[self.shown] is None:  # the page was open while the server was started anew
                 raise InputError("what was found is gone: press Run again")
             picture = values[self.shown].picture
-            x, y = (int(part) // magnification(picture) for part in at.index)
+            x, y = (int(part) // magnification(picture) for part in _point(at))
             return self._look(picture, (y, x), values, progress)
 
         return {**self._nothing_looked_at(), **self._in_words(compute)}
@@ -212,6 +216,21 @@ class Page:
 
     def _nothing_looked_at(self) -> Values:
         return {self.title: "", **_filled(self.looks, [])}
+
+
+def _opened(path: str | None) -> Picture:
+    """The picture; a file that is used is kept for longer."""
+    picture = open_picture(path)
+    os.utime(path)
+    return picture
+
+
+def _point(at: gr.SelectData) -> tuple[float, float]:
+    """Where a picture was clicked, (x, y); what comes from a browser may be anything."""
+    point = at.index if isinstance(at.index, list | tuple) else ()
+    if len(point) != 2 or not all(isinstance(part, int | float) and abs(part) < 1e6 for part in point):
+        raise InputError("that is no point of the picture")
+    return tuple(point)
 
 
 def magnification(picture: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """What the page computes: a picture and words in, labels and attention out. It knows no page."""
 
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,12 +14,14 @@ import numpy as np
 from ..attention_drawing import heat
 from ..drawing import overlay, shares
 from ..errors import InputError
-from ..pictures import read_picture
-from ..predictor import Predictor, load, split_words
+from ..loading import read_picture
+from ..predictor import Predictor, load
+from ..words import split_words
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
 PACKAGE = Path(__file__).parents[1]
 KEPT = 4  # models in memory
+MOST_CHARACTERS, MOST_WORDS = 20_000, 2_000  # of words and background words together
 Report = Callable[[float, str], None]
 
 
@@ -38,17 +41,18 @@ class Wish:
 
 @dataclass(frozen=True)
 class Picture:
-    """`pixels` (H, W, 3) uint8 RGB as they are worked on; `size` (height, width): of the file."""
+    """`pixels` (H, W, 3) uint8 RGB as they are worked on; `size` (height, width): of the file; `told` while reading."""
 
     pixels: np.ndarray
     size: tuple[int, int]
+    told: tuple[str, ...] = ()
 
     @property
-    def note(self) -> str:
-        """Its size, and whether it was scaled down."""
+    def notes(self) -> list[str]:
+        """Its size, whether it was scaled down, and what was told of how it was read."""
         (height, width), (h, w) = self.size, self.pixels.shape[:2]
         note = f"The picture is {width} x {height} pixels"
-        return f"{note}." if (h, w) == self.size else f"{note}; it is scaled down to {w} x {h}."
+        return [f"{note}." if (h, w) == self.size else f"{note}; it is scaled down to {w} x {h}.", *self.told]
 
     def at(self, x: float, y: float) -> tuple[int, int]:
         """The point (y, x) of the pixels for one of the file's."""
@@ -105,12 +109,14 @@ class Session:
     def run(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> tuple[list[Found], list[str]]:
         """What each method finds in a picture (H, W, 3) uint8 RGB, and what a user should know about the words."""
         found = []
-        split_words(wish.words)  # refuses what is wrong with them before models are loaded
+        check(wish)
+        words = split_words(wish.words)  # refuses what is wrong with them before models are loaded; reads no file
+        background = split_words(wish.background) if wish.background.strip() else None
         with heard() as notes:
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: loading")
                 model = self.model(method, wish.backbone)
-                model.set_words(wish.words, wish.background.strip() or None)
+                model.set_words(words, background)
                 report((index + 0.5) / len(wish.methods), f"{method}: computing")
                 prediction = model(picture)
                 labels = prediction.labels.astype(np.uint16)  # its score maps, which are large, are not kept
@@ -120,12 +126,14 @@ class Session:
     def look(self, picture: np.ndarray, point: tuple[int, int], wish: Wish, report: Report = silent) -> list[Look]:
         """What a point (y, x) of a picture looks at under each method; words are needed by those with feedback only."""
         looks = []
+        check(wish)
         with heard():
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: attention")
                 model = self.model(method, wish.backbone)
                 if wish.words.strip():
-                    model.set_words(wish.words, wish.background.strip() or None)
+                    background = split_words(wish.background) if wish.background.strip() else None
+                    model.set_words(split_words(wish.words), background)
                 else:
                     model.forget_words()  # those of a run before are not asked for now
                 try:
@@ -135,12 +143,25 @@ class Session:
         return looks
 
 
+def check(wish: Wish) -> None:
+    """Raises InputError for more words than a page that others use as well should compute with."""
+    text = f"{wish.words},{wish.background}"
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"the words have {len(text) - 1} characters, and this page takes {MOST_CHARACTERS}")
+    count = text.count(",") + text.count(";") + 1
+    if count > MOST_WORDS:
+        raise InputError(f"these are {count} words, and this page takes {MOST_WORDS}")
+
+
 def open_picture(path: str | Path | None) -> Picture:
     """The file, scaled down to `LONG_SIDE`. Raises InputError, in words, where there is none or it cannot be read."""
     if not path:
         raise InputError("there is no picture: upload one, paste one, or take an example")
+    if not os.path.isfile(path):
+        raise InputError(f"{Path(path).name} cannot be read as a picture: it is no longer kept here; give it again")
     try:
-        pixels = read_picture(path)[..., ::-1]
+        with heard() as told:
+            pixels = read_picture(path)[..., ::-1]
     except InputError as error:  # its message names the upload's place on this machine, which tells a user nothing
         reason = str(error).rsplit("cannot be read: ", 1)[-1].replace(str(path), Path(path).name)
         raise InputError(f"{Path(path).name} cannot be read as a picture: {reason}") from error
@@ -149,7 +170,8 @@ def open_picture(path: str | Path | None) -> Picture:
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in size)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    return Picture(np.ascontiguousarray(pixels), size)
+    told = [line.replace(str(path), Path(path).name) for line in told]
+    return Picture(np.ascontiguousarray(pixels), size, tuple(told))
 
 
 @contextmanager

@@ -2,20 +2,18 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
 
 from ..config import load_config
 from ..data_check import check_dataset
+from ..data_digest import digest_of
 from ..errors import InputError
 from ..options import parse_options
-from ..result import config_digest, short_hash, versions
+from ..result import code_digest, config_digest, short_hash
 
-PACKAGE = Path(__file__).parents[1]
 RESULT = {"miou", "images", "images_in_dataset", "partial", "config_digest"}
-CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -98,23 +96,36 @@ class Request:
         result = _read(self.folder / "result.json")
         return result if result and result.keys() >= RESULT else None
 
-    def finished(self, config: Config, total: int | None) -> dict | None:
-        """The result of this very config on this number of pictures; `total` None: data that is not there any more."""
+    def finished(self, config: Config, total: int | None, digests: dict[str, str] | None = None) -> dict | None:
+        """The result of this very config on these very pictures; `total` None: data that is not there any more.
+
+        A result that states no digest of its data is older than these digests and known by the number of pictures.
+        `digests` keeps those that were asked for.
+        """
         result = self.result()
         if not result or (self.labels and not any((self.folder / "labels").rglob("*.png"))):
             return None
-        total = result["images_in_dataset"] if total is None else total
-        wanted = min(self.limit or total, total)
-        same = (result["images"], result["images_in_dataset"]) == (wanted, total)
-        return result if same and result["config_digest"] == self._digest(config, wanted, total) else None
+        stated = result["images_in_dataset"] if total is None else total
+        wanted = min(self.limit or stated, stated)
+        config = self._limited(config, wanted, stated)
+        same = (result["images"], result["images_in_dataset"]) == (wanted, stated)
+        if not same or result["config_digest"] != config_digest(config):
+            return None
+        data = result.get("data")
+        if total is None or not isinstance(data, dict):
+            return result
+        dataset, digests = config.test_dataloader.dataset.to_dict(), {} if digests is None else digests
+        key = short_hash(dataset)
+        digests[key] = digests.get(key) or digest_of(dataset)
+        return result if data.get("digest") == digests[key] else None
 
     @staticmethod
-    def _digest(config: Config, wanted: int, total: int) -> str:
+    def _limited(config: Config, wanted: int, total: int) -> Config:
         if wanted == total:
-            return config_digest(config)
+            return config
         part = Config(config.to_dict())
         part.test_dataloader.dataset.indices = wanted
-        return config_digest(part)
+        return part
 
     def check_overwrite(self) -> None:
         """Raises InputError where the first N pictures would replace a result of all of them."""
@@ -132,14 +143,6 @@ def _read(path: Path) -> dict | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-@cache
-def code_digest(tool: str) -> str:
-    """Of everything that computes a score: the package, the tool, and the libraries' versions."""
-    here = Path(__file__).parent  # the grid computes none
-    files = sorted(path for pattern in CODE for path in PACKAGE.rglob(pattern) if here not in path.parents)
-    return short_hash([versions(), *(short_hash(path.read_bytes().hex()) for path in [*files, Path(tool)])])
 
 
 def count_pictures(config: Config, counted: dict[str, int | InputError]) -> int:

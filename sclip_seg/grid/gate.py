@@ -10,6 +10,7 @@ import yaml
 
 from ..errors import InputError
 from ..files import write_atomically
+from ..handed_in import read_text
 from .cell import Cell
 from .run import Outcome
 
@@ -71,10 +72,8 @@ def store(path: Path, outcomes: Sequence[Outcome], tolerance: float, command: st
 def load(path: Path) -> Expectations:
     """Reads what `store` writes. Raises InputError naming file and entry."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except OSError as error:
-        raise InputError(f"the expectations {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path, "the file of expectations"))  # JSON is YAML
+    except yaml.YAMLError as error:
         raise InputError(f"the expectations {path} are neither YAML nor JSON: {error}") from error
     if not isinstance(content, dict) or "cells" not in content or set(content) - KEYS:
         raise InputError(f"{path} must have the key 'cells', and none but {', '.join(sorted(KEYS))}")

@@ -1,11 +1,10 @@
 """Runs the cells of a grid, each in a process of its own, as many at a time as there are slots.
 
-A cell's folder is locked while it is worked on. The process inherits the lock, so that a cell whose grid was killed
-is not begun twice: it waits at the end of the queue until it is finished or free. Two grids can therefore share a
-folder, and their work. A run that was stopped is gone on with, from the journal that tools/test.py keeps.
+A cell's folder is locked while it is worked on, by the grid and by the run itself (`work_folder`), so that a cell whose
+grid was killed is not begun twice: it waits at the end of the queue until it is finished or free. Two grids can
+therefore share a folder, and their work. A run that was stopped is gone on with, from the journal that it keeps.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -17,12 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import TextIO
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
 
 from ..errors import InputError
 from ..files import write_atomically
+from ..work_folder import PROGRESS, is_at_work
 from .cell import Request, count_pictures
 from .screen import Screen, clock
 
@@ -55,7 +55,7 @@ class Job:
     total: int
     slot: int
     process: subprocess.Popen
-    lock: TextIO
+    lock: FileLock
     resumed: bool
     start: float = field(default_factory=time.monotonic)
     pictures: int = 0
@@ -63,7 +63,7 @@ class Job:
 
     def look(self) -> int:
         """Pictures that its journal has by now."""
-        journal = self.request.folder / "progress" / "rank0.jsonl"
+        journal = self.request.folder / PROGRESS / "rank0.jsonl"
         try:
             with journal.open("rb") as file:
                 file.seek(self._offset)
@@ -103,6 +103,7 @@ class GridRun:
         self.elsewhere: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.counted: dict[str, int | InputError] = {}
+        self.digests: dict[str, str] = {}
         self.told: set[str] = set()
 
     def run(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -191,9 +192,9 @@ class GridRun:
             return False
         # Another grid may have finished the cell before the lock was had.
         if self._skip(request, config, total, record):
-            lock.close()
+            lock.release()
             return False
-        resume = not self.anew and request.recorded() == record and (request.folder / "progress").is_dir()
+        resume = not self.anew and request.recorded() == record and (request.folder / PROGRESS).is_dir()
         write_atomically(request.folder / "cell.json", json.dumps(record, indent=2) + "\n")
         with (request.folder / "log.txt").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
@@ -203,7 +204,6 @@ class GridRun:
                 stderr=subprocess.STDOUT,
                 env=os.environ | self.slots[slot],
                 start_new_session=True,  # the terminal's Ctrl-C reaches this process only, which ends the others
-                pass_fds=[lock.fileno()],
             )
         wanted = min(request.limit or total, total)
         self.running.append(Job(request, config, wanted, slot, process, lock, resume))
@@ -212,7 +212,7 @@ class GridRun:
         return True
 
     def _skip(self, request: Request, config: Config, total: int | None, record: dict) -> bool:
-        result = None if self.anew else request.finished(config, total)
+        result = None if self.anew else request.finished(config, total, self.digests)
         if result is None or (self.same_code and request.recorded().get("code") != record["code"]):
             return False
         self._note(Outcome(request, "skipped", result))
@@ -226,7 +226,7 @@ class GridRun:
 
     def _finish(self, job: Job) -> None:
         self.running.remove(job)
-        job.lock.close()
+        job.lock.release()
         seconds, status = time.monotonic() - job.start, job.process.returncode
         total = count_pictures(job.config, self.counted)
         result = job.request.finished(job.config, total) if status == 0 else None
@@ -260,17 +260,19 @@ class GridRun:
             while any(job.process.poll() is None for job in self.running) and time.monotonic() < deadline:
                 time.sleep(POLL)
         for job in self.running:
-            job.lock.close()
+            job.lock.release()
 
 
-def _lock(folder: Path) -> TextIO:
+def _lock(folder: Path) -> FileLock:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w", encoding="utf-8")
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
+        lock.acquire()
+    except Timeout as error:
         raise Busy from error
+    if is_at_work(folder):
+        lock.release()
+        raise Busy
     return lock
 
 

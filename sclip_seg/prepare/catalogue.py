@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import yaml
 from mmengine.config import Config
-from mmengine.fileio import load
 
 from sclip_seg.config import names_in
 from sclip_seg.errors import InputError, near
@@ -50,7 +50,7 @@ class Benchmark:
 
 def load_catalogue(file: Path | None = None) -> dict[str, Benchmark]:
     """Every benchmark that there are facts about, by the name of its dataset config."""
-    facts = load(file or FILE)
+    facts = yaml.safe_load(Path(file or FILE).read_text(encoding="utf-8"))
     archives = {
         name: Archive(**{**fields, "gigabytes": tuple(fields["gigabytes"])})
         for name, fields in facts["archives"].items()

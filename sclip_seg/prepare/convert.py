@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from sclip_seg.datasets import find_files, read_list
+from sclip_seg.data_files import find_files, read_list
 from sclip_seg.errors import InputError
-from sclip_seg.labels import LoadLabels
+from sclip_seg.label_files import narrow, read_labels, whole_numbers
+from sclip_seg.labels import as_picture
 from sclip_seg.prepare.context import convert_context
 from sclip_seg.prepare.tables import UNKNOWN, load_table
 
@@ -108,20 +108,21 @@ def _found(folder: Path, suffix: str, new_suffix: str) -> list[str]:
 
 
 def _convert_file(source: Path, table: np.ndarray, target: Path) -> None:
-    labels = _read_matlab(source) if source.suffix == MATLAB else LoadLabels.read(str(source))
+    labels = _read_matlab(source) if source.suffix == MATLAB else read_labels(str(source))
     values = np.unique(labels)
-    odd = [int(value) for value in values if not 0 <= value < len(table) or table[value] == UNKNOWN]
+    odd = [int(value) for value in values if value >= len(table) or table[value] == UNKNOWN]
     if odd:
         raise InputError(f"the label map {source} has the value {odd[0]}, for which the benchmark has no class")
-    Image.fromarray(table[labels].astype(np.uint8)).save(target, format="PNG")
+    as_picture(narrow(table[labels])).save(target, format="PNG")
 
 
 def _read_matlab(path: Path) -> np.ndarray:
     """COCO-Stuff 10k's label map (H, W), called S in its file."""
     try:
-        return loadmat(path)["S"].astype(np.int64)
+        stored = loadmat(path)["S"]
     except Exception as error:  # scipy raises what it likes
         raise InputError(f"the label map {path} cannot be read: {type(error).__name__}: {error}") from error
+    return whole_numbers(stored, str(path))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sclip_seg.drawing import GAP, LINE, overlay
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.labels import LoadLabels, without_zero
+from sclip_seg.label_files import read_labels
+from sclip_seg.labels import LabelRule
 from sclip_seg.prepare.verify import Findings
 
 SHOWN, COLUMNS, CELL = 24, 6, 200  # pictures, pictures a row, pixels a side
@@ -25,7 +26,7 @@ def draw_overview(findings: Findings) -> Image.Image:
     rows = -(-len(chosen) // COLUMNS)
     panels, names, present = [], [], set()
     for index in chosen:
-        picture, labels = _thumbnails(*findings.good[index], findings.reduce_zero_label)
+        picture, labels = _thumbnails(*findings.good[index], findings.rule)
         panels.append(overlay(picture, labels, findings.palette))
         names.append(Path(findings.good[index][0]).stem)
         present |= {int(c) for c in np.unique(labels) if c < len(findings.classes)}
@@ -44,12 +45,9 @@ def draw_overview(findings: Findings) -> Image.Image:
     return canvas
 
 
-def _thumbnails(picture: str, label: str, reduce_zero_label: bool) -> tuple[np.ndarray, np.ndarray]:
+def _thumbnails(picture: str, label: str, rule: LabelRule) -> tuple[np.ndarray, np.ndarray]:
     """Picture (h, w, 3) and labels as evaluated (h, w), to fit a cell."""
-    labels = LoadLabels.read(label)
-    if reduce_zero_label:
-        labels = without_zero(labels)
-    small = Image.fromarray(labels)
+    small = Image.fromarray(rule.classes_of(read_labels(label)).astype(np.int32))
     factor = CELL / max(small.size)
     size = tuple(max(1, round(side * factor)) for side in small.size)
     with Image.open(picture) as file:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from sclip_seg.data_check import Layout
-from sclip_seg.datasets import find_pictures
+from sclip_seg.data_files import find_pictures, label_path
 from sclip_seg.errors import InputError
 from sclip_seg.files import write_atomically
 from sclip_seg.prepare.convert import Job, run
@@ -25,8 +25,8 @@ def cut_subset(dataset: dict, target: Path, first: int, force: bool = False) -> 
     names = names[:first]
     jobs = []
     for name in names:
-        for folder, file in ((layout.pictures, pictures[name]), (layout.labels, name + layout.label_suffix)):
-            source = Path(folder, file)
+        label = label_path(layout.labels, name, layout.label_suffix)
+        for source in (Path(layout.pictures, pictures[name]), Path(label)):
             if not source.is_file():
                 raise InputError(f"{source} is missing, which the subset of {first} needs")
             jobs.append(Job(_moved(source, layout, target), partial(_share, source)))

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from sclip_seg.data_check import Layout, check_dataset
+from sclip_seg.data_digest import digest_of
+from sclip_seg.datasets import build_dataset
 from sclip_seg.errors import InputError
-from sclip_seg.labels import IGNORE, LoadLabels
+from sclip_seg.label_files import read_labels
+from sclip_seg.labels import LabelRule
+from sclip_seg.notes import notes_on
 
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 
@@ -22,16 +25,20 @@ TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 class Findings:
     """What a look through a dataset has brought to light.
 
-    `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault.
+    `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault;
+    `notes` say what is no fault but cannot be meant; `digest` is that of the data looked at, as a run on them has it in
+    its signature, every file read for it.
     """
 
     classes: tuple[str, ...]
     palette: list[list[int]]
-    reduce_zero_label: bool
+    rule: LabelRule
     pixels: np.ndarray
     looked_at: int = 0
+    digest: str = ""
     faults: list[str] = field(default_factory=list)
     good: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """One paragraph for people."""
@@ -41,7 +48,7 @@ class Findings:
         return (
             f"{self.looked_at} pictures looked at, {len(self.good)} of them without a fault; "
             f"{len(self.classes) - len(absent)} of {len(self.classes)} classes occur{names}; "
-            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored"
+            f"{100 * self.pixels[-1] / total:.1f} % of the pixels are ignored; data digest {self.digest}"
         )
 
 
@@ -63,10 +70,10 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
         if not _has_pairs(dataset):
             raise
         faults.append(str(error))
-    built = DATASETS.build(dict(dataset))
+    built = build_dataset(dataset)
     classes = built.metainfo["classes"]
     pixels = np.zeros(len(classes) + 1, np.int64)
-    findings = Findings(classes, built.metainfo["palette"], built.reduce_zero_label, pixels, faults=faults)
+    findings = Findings(classes, built.metainfo["palette"], LabelRule.of(built.metainfo), pixels, faults=faults)
     if expected is not None and len(built) != expected:
         faults.append(f"there are {len(built)} pictures, the benchmark has {expected}")
     for picture, label in tqdm(list(_pairs(built))[:first], desc="verifying", unit="picture", disable=None):
@@ -75,6 +82,9 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
             fault = _look(picture, label, findings)
             faults.extend([fault] if fault else [])
             findings.good.extend([] if fault else [(picture, label)])
+    partial = bool(faults) or findings.looked_at < len(built)
+    findings.notes = notes_on(built.metainfo, pixels[:-1], None, [picture for picture, _ in findings.good], partial)
+    findings.digest = digest_of({**dataset, **({"indices": first} if first else {})}, believe=False)
     return findings
 
 
@@ -84,7 +94,7 @@ def _has_pairs(dataset: dict) -> bool:
         layout = Layout.of(dataset)
         layout.check_present()
         init_default_scope("mmseg")
-        return any(Path(label).is_file() for _, label in _pairs(DATASETS.build(dict(dataset))))
+        return any(Path(label).is_file() for _, label in _pairs(build_dataset(dataset)))
     except InputError:
         return False
 
@@ -99,23 +109,21 @@ def _look(picture: str, label: str, findings: Findings) -> str:
     """What is wrong with a picture or its label, "" for nothing; counts the label's pixels."""
     try:
         size = _size_of(picture)
-        labels = LoadLabels.read(label)
+        labels = read_labels(label)
     except InputError as error:
         return str(error)
     if labels.shape != size:
         sides = [f"{height} x {width}" for height, width in (size, labels.shape)]
         return f"the picture {picture} is {sides[0]} (height x width) and its label {label} is {sides[1]}"
-    counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)
-    lowest, count = int(findings.reduce_zero_label), len(findings.classes)
-    odd = [value for value in np.flatnonzero(counts) if value != IGNORE and value >= count + lowest]
-    if odd:
-        return (
-            f"the label map {label} has the value {odd[0]} ({counts[odd[0]]} pixels); the classes are "
-            f"{lowest} to {count + lowest - 1}, and {'0 and ' if lowest else ''}{IGNORE} {'are' if lowest else 'is'} "
-            "ignored"
-        )
-    findings.pixels[:-1] += counts[lowest : lowest + count]
-    findings.pixels[-1] += counts[IGNORE] + counts[:lowest].sum()
+    counts = np.bincount(labels.ravel())
+    values = np.flatnonzero(counts)
+    counts = counts[values]
+    classes, known = findings.rule.classes_of(values), len(findings.classes)
+    is_ignored = classes == findings.rule.ignore
+    odd = np.flatnonzero(~is_ignored & (classes >= known))
+    if len(odd):
+        return findings.rule.fault(label, int(values[odd[0]]), int(counts[odd[0]]), known)
+    np.add.at(findings.pixels, np.where(is_ignored, known, classes), counts)
     return ""
 
 

@@ -15,6 +15,7 @@ no regard to `size`. Left out: that masks go from `size` to (H, W) by way of a p
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+from ..checkpoint import read
 from ..errors import InputError
 
 PARTS = ("prompt_encoder.", "mask_decoder.")
@@ -171,9 +173,20 @@ def load(checkpoint: str | None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return SamModel(SamConfig(vision_config=dict(num_hidden_layers=0)))
+    folder, own = Path(checkpoint).expanduser(), {}
     try:
-        sam, report = SamModel.from_pretrained(checkpoint, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+        if (
+            folder.is_dir()
+            and (pickled := folder / "pytorch_model.bin").is_file()
+            and not any(folder.glob("model*.safe*"))
+        ):
+            own = dict(config=SamConfig.from_pretrained(folder), state_dict=read(pickled).state)
+        # transformers reads safetensors only; what is pickled was read as data.
+        name = dict(pretrained_model_name_or_path=None if own else str(folder) if folder.is_dir() else checkpoint)
+        sam, report = SamModel.from_pretrained(**name, **own, use_safetensors=True, output_loading_info=True)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, the hub and safetensors raise what they like
         raise InputError(
             f"the SAM checkpoint {checkpoint!r} is not on this machine and could not be downloaded, or is unreadable.\n"
             "  Fetch it elsewhere, e.g. from https://huggingface.co/facebook/sam-vit-base, and give as checkpoint\n"
@@ -181,6 +194,9 @@ def load(checkpoint: str | None) -> nn.Module:
         ) from error
     if missing := sorted(name for name in report["missing_keys"] if name.startswith(PARTS)):
         raise InputError(f"{checkpoint!r} is no SAM checkpoint: {len(missing)} weights missing, e.g. {missing[0]}")
+    state = {name: tensor for name, tensor in sam.state_dict().items() if name.startswith(PARTS)}
+    if broken := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
+        raise InputError(f"{checkpoint!r} has NaN or infinite numbers in {len(broken)} tensors, e.g. {broken[0]}")
     return sam
 
 

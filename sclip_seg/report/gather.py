@@ -1,14 +1,21 @@
-"""Reads result files, each checked before anything is made of it; what cannot be used is named and left out."""
+"""Reads result files, each checked before anything is made of it; what cannot be used is named and left out.
+
+They may be anybody's. A file is plain data of at most `LARGEST` bytes and `DEEPEST` brackets, and what is no regular
+file is not opened.
+"""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sclip_seg.errors import InputError
 
 NAME = "result.json"
+LARGEST = 1 << 22  # bytes of a file; those of tools/test.py are some 50 KB
+DEEPEST = 64  # brackets within brackets
 Warn = Callable[[str], None]
 
 
@@ -35,6 +42,7 @@ class Result:
     seconds: float | None
     iou: dict[str, float | None]
     config: dict
+    written: float
 
 
 def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:
@@ -42,7 +50,7 @@ def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"no folder {folder}: name one that tools/test.py has written results into")
-    found = sorted({path.resolve(): path for folder in folders for path in folder.rglob(NAME)}.values())
+    found = sorted({os.path.realpath(path): path for folder in folders for path in _files(folder, warn)}.values())
     results = []
     for path in found:
         try:
@@ -56,12 +64,17 @@ def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:
     return results
 
 
+def _files(folder: Path, warn: Warn) -> Iterator[Path]:
+    """Everything below the folder that is called like a result file; links to folders are not followed."""
+    places = os.walk(folder, onerror=lambda error: warn(f"{error.filename}: {error.strerror}; left out"))
+    for place, folders, names in places:
+        if NAME in (*folders, *names):
+            yield Path(place, NAME)
+
+
 def read(path: Path) -> Result:
     """One file, checked. Raises InputError with the path and what is wrong."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: it cannot be read as JSON: {error}") from error
+    data, written = _load(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: it holds no result")
 
@@ -99,25 +112,60 @@ def read(path: Path) -> Result:
         seconds=take("seconds_per_image", lambda value: value is None or is_number(value), "a number"),
         iou={name: row["iou"] for name, row in take("per_class", is_class_table, "a table of classes").items()},
         config=take("config", lambda value: isinstance(value, dict), "a config"),
+        written=written,
     )
+
+
+def _load(path: Path) -> tuple[object, float]:
+    """What is in the file, and when it was written."""
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise InputError(f"{path}: it is no file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+            written = os.fstat(file.fileno()).st_mtime
+        if len(content) > LARGEST:
+            raise InputError(f"{path}: it is larger than {LARGEST >> 20} MB, which no result is")
+        data = json.loads(content.decode("utf-8-sig"))
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: it cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if _is_deep(data):
+        raise InputError(f"{path}: it has more than {DEEPEST} brackets within brackets, which no result has")
+    return data, written
+
+
+def _is_deep(data: object) -> bool:
+    """Whether what reads nested data by calling itself could run out of stack."""
+    level = [data]
+    for _ in range(DEEPEST):
+        level = [part for whole in level if isinstance(whole, dict | list) for part in _parts(whole)]
+    return bool(level)
+
+
+def _parts(whole: dict | list) -> Iterable[object]:
+    return whole.values() if isinstance(whole, dict) else whole
 
 
 def parse_signature(signature: str) -> dict[str, str]:
     """`key:value|key:value|...` as a dict; a bar within a value stays there."""
-    fields: dict[str, str] = {}
+    fields: dict[str, list[str]] = {}
     last = None
     for part in signature.split("|"):
         key, colon, value = part.partition(":")
         if colon and key.isidentifier():
-            fields[key], last = value, key
+            fields[key], last = [value], key
         elif last:
-            fields[last] += "|" + part
-    return fields
+            fields[last].append(part)
+    return {key: "|".join(parts) for key, parts in fields.items()}
 
 
 def is_number(value: object) -> bool:
-    """A finite number, truth values aside."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that a float can hold to the last unit, truth values aside."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) <= 2**53
 
 
 def is_percent(value: object) -> bool:

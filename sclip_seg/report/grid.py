@@ -146,7 +146,7 @@ def build(results: Sequence[Result], figures: Sequence, warn: Warn, own: OwnProt
 
 def newest(results: list[Result], warn: Warn) -> Result:
     """Of runs of one cell: a complete one before a partial one, then the most pictures, then the newest file."""
-    ordered = sorted(results, key=lambda r: (not is_partial(r), r.images, r.path.stat().st_mtime, str(r.path)))
+    ordered = sorted(results, key=lambda r: (not is_partial(r), r.images, r.written, str(r.path)))
     for result in ordered[:-1]:
         warn(f"{result.path}: {ordered[-1].path} is of the same cell, and complete or newer; left out")
     return ordered[-1]

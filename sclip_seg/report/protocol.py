@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sclip_seg.config import CONFIGS, load_config
+from sclip_seg.config import CONFIGS, load_config, names_in
 from sclip_seg.errors import InputError
 
 from .gather import Result
@@ -35,7 +35,7 @@ class OwnProtocols:
 
     def _load(self, method: str, dataset: str, backbone: str) -> dict | None:
         path = self.configs / f"{method}.py"
-        if path.parent != self.configs or not path.is_file():
+        if method not in names_in(self.configs):  # it stands in a file of others: a name, and no path
             return None
         try:
             config = load_config(str(path), dataset, backbone).to_dict()

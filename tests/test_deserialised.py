@@ -1,0 +1,219 @@
+"""Every place where something is read that could become more than plain data, or where code is found by a name.
+
+A place that is not in the list fails: say there why what is read cannot run, or read it otherwise.
+"""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Calls by the last part of their name. `eval`, `exec`, `compile` only as names of their own: modules have `.eval()`.
+CALLS = {
+    # pickles, and what holds them
+    *(
+        "load",
+        "loads",
+        "Unpickler",
+        "_Unpickler",
+        "load_file",
+        "safe_open",
+        "load_checkpoint",
+        "load_state_dict_from_url",
+    ),
+    *("read_pickle", "loadmat", "fromfile", "fromstring", "genfromtxt", "loadtxt", "memmap", "frombuffer"),
+    # YAML, XML, archives
+    *(
+        "safe_load",
+        "full_load",
+        "unsafe_load",
+        "load_all",
+        "parse",
+        "parseString",
+        "iterparse",
+        "extractall",
+        "unpack_archive",
+    ),
+    # code by its name
+    *(
+        "import_module",
+        "spec_from_file_location",
+        "module_from_spec",
+        "exec_module",
+        "find_spec",
+        "run_path",
+        "run_module",
+    ),
+    *("__import__", "literal_eval", "get_object_from_string", "import_modules_from_strings", "entry_points"),
+    # libraries that fetch or load by themselves
+    *("from_pretrained", "create_model", "create_model_and_transforms", "get_tokenizer", "init_model", "from_file"),
+    *("hf_hub_download", "snapshot_download", "download_pretrained", "from_cfg"),
+}
+BARE = {"eval", "exec", "compile"}
+MODULES = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "runpy", "code", "imp"}
+# (file, call) -> how often, and why it cannot run what a stranger wrote.
+ALLOWED = {
+    # weights
+    ("sclip_seg/unpickling.py", "import pickle"): (1, "for the class below"),
+    ("sclip_seg/unpickling.py", "pickle._Unpickler"): (1, "whose find_class never imports: plain data or refusal"),
+    ("sclip_seg/torch_file.py", "?.load"): (2, "that Reader"),
+    ("sclip_seg/torch_file.py", "reader.load"): (1, "that Reader"),
+    ("sclip_seg/torch_file.py", "torch.frombuffer"): (1, "numbers"),
+    ("sclip_seg/checkpoint.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
+    ("sclip_seg/checkpoint.py", "json.loads"): (1, "plain data: an index of shards"),
+    ("sclip_seg/snapshot.py", "json.loads"): (1, "plain data: a model's config"),
+    ("sclip_seg/snapshot.py", "hf_hub_download"): (2, "a file, which checkpoint reads"),
+    ("sclip_seg/weights.py", "download_pretrained"): (1, "a file, which checkpoint reads"),
+    ("sclip_seg/weights.py", "open_clip.create_model"): (1, "a stock model without weights"),
+    ("sclip_seg/guide_weights.py", "timm.create_model"): (1, "a stock model without weights"),
+    ("sclip_seg/refine/sam.py", "SamConfig.from_pretrained"): (1, "JSON"),
+    ("sclip_seg/refine/sam.py", "SamModel.from_pretrained"): (1, "safetensors only, or tensors that checkpoint read"),
+    # text
+    ("sclip_seg/text.py", "load_file"): (1, "safetensors"),
+    ("sclip_seg/text.py", "open_clip.get_tokenizer"): (
+        1,
+        "of a stock model with CLIP's own text tower: open_clip's BPE",
+    ),
+    # configs, which are code, and the user's own
+    ("sclip_seg/config.py", "Config.fromfile"): (1, "a config that the user names, as every tool of mmengine's"),
+    ("sclip_seg/prepare/catalogue.py", "Config.fromfile"): (1, "the configs of the folder that the user works in"),
+    ("tools/toy_guide_train.py", "Config.fromfile"): (1, "the config shipped beside it"),
+    ("tools/test.py", "Runner.from_cfg"): (1, "of a checked config; load_from and resume are refused"),
+    ("sclip_seg/options.py", "ast.literal_eval"): (1, "numbers, text and lists of an option that the user types"),
+    # results, tables, facts
+    ("sclip_seg/sharing.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/report/protocol.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/report/grid.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/report/gather.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/grid/cell.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/grid/gate.py", "yaml.safe_load"): (1, "plain data"),
+    ("sclip_seg/published_figures.py", "yaml.safe_load"): (1, "plain data"),
+    ("sclip_seg/prepare/catalogue.py", "yaml.safe_load"): (1, "plain data"),
+    ("tools/toy_demo.py", "parse"): (1, "tools/test.py's arguments"),
+    ("tools/toy_world.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/grid/run.py", "request.load"): (1, "a config that the user names"),
+    ("sclip_seg/prepare/convert.py", "loadmat"): (1, "scipy's, of MATLAB 5 files: numbers, text and structs of them"),
+    ("sclip_seg/prepare/verify.py", "image.load"): (1, "pillow's decoding of a picture"),
+    # the package's own, of configs by name
+    ("tools/attention.py", "sclip_seg.load"): (1, "a predictor"),
+    ("tools/demo.py", "sclip_seg.load"): (1, "a predictor"),
+    # training and parity, of ours and by developers
+    ("tools/toy_train.py", "open_clip.create_model"): (1, "a stock model without weights"),
+    ("tools/toy_guide_train.py", "timm.create_model"): (1, "a stock model without weights"),
+    ("tools/speed.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
+    ("tools/parity.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
+    ("tools/parity_parts.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
+    ("tools/parity.py", "np.load"): (1, "arrays only: allow_pickle is off by default"),
+    ("tools/parity.py", "importlib.util.spec_from_file_location"): (
+        1,
+        "recipe.py of the folder, which the user vouches for",
+    ),
+    ("tools/parity.py", "importlib.util.module_from_spec"): (1, "the same"),
+    ("tools/parity.py", "spec.loader.exec_module"): (1, "the same"),
+    **{
+        (f"tools/parity{part}.py", "reference.load"): (n, "that np.load")
+        for part, n in (("", 3), ("_guided", 2), ("_parts", 5))
+    },
+    # modules that are ours or a dependency's, by names that stand in the code
+    ("sclip_seg/mmcv_shim.py", "importlib.util.find_spec"): (1, "mmcv._ext, to see whether it is there"),
+    ("sclip_seg/mmcv_shim.py", "importlib.import_module"): (1, "mmseg and its kin"),
+    ("sclip_seg/prepare/tables.py", "importlib.util.spec_from_file_location"): (1, "mmseg's converters"),
+    ("sclip_seg/prepare/tables.py", "importlib.util.module_from_spec"): (1, "mmseg's converters"),
+    ("sclip_seg/prepare/tables.py", "importlib.util.find_spec"): (1, "where mmseg lies"),
+    ("sclip_seg/prepare/tables.py", "spec.loader.exec_module"): (1, "mmseg's converters"),
+    ("sclip_seg/prepare/context.py", "importlib.util.find_spec"): (1, "whether the package `detail` is there"),
+    ("tools/speed.py", "importlib.util.spec_from_file_location"): (1, "tests/plain_chain.py"),
+    ("tools/speed.py", "importlib.util.module_from_spec"): (1, "tests/plain_chain.py"),
+    ("tools/speed.py", "spec.loader.exec_module"): (1, "tests/plain_chain.py"),
+}
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of names and attributes; `?` for anything else that they hang on."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def places(source: str) -> Counter:
+    """What a file calls, or takes as a base or a value, of these; and which of the modules it imports."""
+    found = Counter()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found.update(f"import {name}" for name in names if name.split(".")[0] in MODULES)
+            if isinstance(node, ast.ImportFrom) and any(a.asname and a.name in CALLS for a in node.names):
+                found["import as"] += 1
+        uses = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+        if isinstance(node, ast.Call):  # handed on: partial(torch.load, ...), map(eval, ...)
+            uses = [*uses, *node.args, *(keyword.value for keyword in node.keywords)]
+        if isinstance(node, ast.Assign | ast.AnnAssign):  # under another name
+            uses = [node.value]
+        for use in uses:
+            name = dotted(use)
+            is_call = isinstance(node, ast.Call) and use is node.func
+            if (name.split(".")[-1] in CALLS and (is_call or "." in name)) or name in BARE:
+                found[name] += 1
+            if name.startswith(tuple(f"{module}." for module in MODULES)) and name.split(".")[-1] not in CALLS:
+                found[name] += 1
+    return found
+
+
+def is_ours(name: str, source: str) -> bool:
+    """A function of that name that the file itself defines or imports from this package is read there."""
+    tree = ast.parse(source)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("sclip_seg")):
+            own |= {alias.asname or alias.name for alias in node.names}
+    return name.split(".")[0] in own
+
+
+FILES = sorted(path for folder in ("sclip_seg", "tools") for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_place_is_in_the_list():
+    found = {}
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        for name, count in places(source).items():
+            if not is_ours(name, source):
+                found[path.relative_to(ROOT).as_posix(), name] = count
+    expected = {place: count for place, (count, _) in ALLOWED.items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\ntorch.load(path)",
+        "from numpy import load as bring\nbring(path)",
+        "from torch import load\nload(path)",
+        "import torch as t\nt.jit.load(path)",
+        "import numpy as np\nnp.load(path)",
+        "import pickle",
+        "from pickle import loads",
+        "import yaml\nyaml.load(text, yaml.Loader)",
+        "eval(text)",
+        "__import__(name)",
+        "import importlib\nimportlib.import_module(name)",
+        "from importlib import import_module as find\nread = importlib.import_module",
+        "from functools import partial\nread = partial(torch.load, map_location='cpu')",
+        "read = torch.load",
+        "class Reader(pickle.Unpickler): pass",
+        "import joblib",
+        "SamModel.from_pretrained(name)",
+        "list(map(eval, texts))",
+        "ast.literal_eval(text)",
+        "numpy.fromfile(path)",
+    ],
+)
+def test_the_list_would_be_too_short(source):
+    assert places(source)
+
+
+@pytest.mark.parametrize("source", ["model.eval()", "re.compile('x')", "from .files import save\nsave(x)", "load"])
+def test_what_is_no_such_place(source):
+    assert not places(source)
