@@ -52,7 +52,7 @@ class Preprocessor(BaseDataPreprocessor):
                 sample.set_data({"original": picture})
             data = data | {"data_samples": samples}
         data = self.cast_data({"inputs": small, "data_samples": data.get("data_samples")})
-        data["inputs"] = [(picture[[2, 1, 0]].float() - self.mean) / self.std for picture in data["inputs"]]
+        data["inputs"] = [(picture.flip(0).float() - self.mean) / self.std for picture in data["inputs"]]
         return data
 
     def size(self, height: int, width: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -159,7 +159,15 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Of this package, Python and the libraries that compute."""
-    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
+
+
+def _version(package: str) -> str:
+    """Of a package, or of the release of it that a machine without a screen has."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-headless")
 
 
 def device_name() -> str:

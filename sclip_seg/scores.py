@@ -20,7 +20,9 @@ from torch import Tensor
 
 from .window import Banded
 
+CPU = torch.device("cpu")
 BAND_BYTES = 4 * 2**20  # a band and what is made of it stay in the cache
+GPU_BAND_BYTES = 64 * 2**20  # of an accelerator, where each band costs some ten launches
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class StitchedMaps:
     def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
         """Rows and scale · scores (Q, rows, W), from top to bottom."""
         lattice = scale * self.lattice
-        for band in row_bands(self.shape):
+        for band in row_bands(self.shape, lattice.device):
             yield band, self._across(self.rows[band] @ lattice)
 
     def dense(self) -> Tensor:
@@ -66,7 +68,7 @@ class DenseMaps:
 
     def bands(self, scale: float) -> Iterator[tuple[slice, Tensor]]:
         """Rows and scale · scores (Q, rows, W), from top to bottom."""
-        for band in row_bands(self.shape):
+        for band in row_bands(self.shape, self.scores.device):
             yield band, scale * self.scores[:, band]
 
     def dense(self) -> Tensor:
@@ -74,10 +76,10 @@ class DenseMaps:
         return self.scores
 
 
-def row_bands(shape: tuple[int, int, int]) -> Iterator[slice]:
+def row_bands(shape: tuple[int, int, int], device: torch.device = CPU) -> Iterator[slice]:
     """Row intervals of a (Q, H, W) map, each some `BAND_BYTES` of fp32."""
     queries, height, width = shape
-    step = max(1, BAND_BYTES // (4 * queries * width))
+    step = max(1, (BAND_BYTES if device.type == "cpu" else GPU_BAND_BYTES) // (4 * queries * width))
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
@@ -130,7 +132,7 @@ class Labelling:
         """Maximum over each class's queries: (Q, rows, W) -> (K, rows, W)."""
         if len(queries) == self.classes:
             return queries
-        return torch.segment_reduce(queries, "max", lengths=self.sizes, axis=0)
+        return torch.segment_reduce(queries, "max", lengths=self.sizes, axis=0, unsafe=True)
 
     def labels(self, maps: StitchedMaps | DenseMaps) -> Tensor:
         """Labels (H, W), int64. Ties go to the lower class."""

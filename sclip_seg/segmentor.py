@@ -16,6 +16,7 @@ from torch import Tensor
 from .auxiliary_texts import AuxiliaryTexts
 from .datasets import make_palette
 from .errors import InputError
+from .kept import on
 from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .registry import STEPS
@@ -24,7 +25,7 @@ from .settings import Count, Natural, Pixels, Positive, Share, checked
 from .templates import templates as template_set
 from .text import TextBank, text_bank
 from .vocabulary import Vocabulary
-from .window import Windows, windows
+from .window import Axis, Windows, windows
 
 
 class WindowSettings(TypedDict, total=False):
@@ -143,7 +144,13 @@ class OpenVocabSegmentor(BaseSegmentor):
         self.windows_over((self.backbone.patch, self.backbone.patch))
 
     def settle(self) -> None:
-        """Settles the precision where the model now is."""
+        """Settles the precision where the model now is.
+
+        fp32 is that of the whole of fp32 on a GPU too: where torch would round the factors of products and
+        convolutions to TF32's 10 bits (convolutions do so unless told otherwise), it does no longer in this process.
+        """
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
         if self.precision == "auto":
             self.precision = "fp16" if next(self.backbone.parameters()).is_cuda else "fp32"
         self.backbone.set_precision(self.precision)
@@ -221,9 +228,9 @@ class OpenVocabSegmentor(BaseSegmentor):
             batches = plan.cut([picture for picture, _ in group], self.window["batch"])
             tiles = torch.cat([self.backbone.score(batch, self.text) for batch in batches])
             for own, (_, (height, width)) in zip(tiles.split(len(plan)), group, strict=True):
-                rows = plan.rows.operator(height, cells=own.shape[2])
-                columns = plan.columns.operator(width, cells=own.shape[3])
-                yield StitchedMaps(plan.lattice(own), rows.to(tiles.device), columns.to(tiles.device))
+                rows = on(own.device, Axis.operator, plan.rows, height, own.shape[2])
+                columns = on(own.device, Axis.operator, plan.columns, width, own.shape[3])
+                yield StitchedMaps(plan.lattice(own), rows, columns)
 
     def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
         """The maps after every step on scores, or as they are when there is none."""

@@ -11,13 +11,14 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from .errors import InputError
+from .kept import on
 from .methods.trident import Trident, mean_similarity
 from .refine.sam import SAMRefinement
 from .scores import DenseMaps, StitchedMaps
 from .segmentor import OpenVocabSegmentor
 from .tail import cosines
 from .trace import Trace
-from .window import Windows, bilinear
+from .window import Axis, Windows, bilinear
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class SplicedSegmentor(OpenVocabSegmentor):
             picture = self.fitted(picture)
             canvas, trace = self.splice(picture)
             lattice, extra = self.read(canvas, trace, self.view(picture, original))
-            rows, columns = bilinear(lattice.shape[1], height), bilinear(lattice.shape[2], width)
-            yield SplicedMaps(lattice, rows.float().to(lattice), columns.float().to(lattice), *extra)
+            cells = zip(lattice.shape[1:], (height, width), strict=True)
+            rows, columns = (on(lattice.device, bilinear, source, target).float() for source, target in cells)
+            yield SplicedMaps(lattice, rows, columns, *extra)
 
     def fitted(self, picture: Tensor) -> Tensor:
         """(3, H, W) at multiples of the patch: the long side rounded up, the short one scaled and rounded up."""
@@ -128,5 +130,6 @@ def spliced(tiles: Tensor, plan: Windows) -> Tensor:
     )
     if cells != tuple(tiles.shape[2:]):
         tiles = F.interpolate(tiles, cells, mode="bilinear", align_corners=False)
-    rows, columns = (axis.joined(count).to(tiles) for axis, count in zip((plan.rows, plan.columns), cells, strict=True))
+    axes = zip((plan.rows, plan.columns), cells, strict=True)
+    rows, columns = (on(tiles.device, Axis.joined, axis, count).to(tiles) for axis, count in axes)
     return rows @ plan.lattice(tiles) @ columns.T

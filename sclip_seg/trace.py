@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import InputError
+from .kept import on
 
 
 def position(block: int, depth: int) -> int:
@@ -121,7 +122,7 @@ class Trace:
     @property
     def pixels(self) -> Tensor:
         """The windows as RGB in [0, 1], (N, 3, H, W), fp32."""
-        mean, std = (self.image.new_tensor(s, dtype=torch.float32).view(3, 1, 1) for s in (self.mean, self.std))
+        mean, std = on(self.image.device, _statistics, tuple(self.mean), tuple(self.std))
         return self.image.float() * std + mean
 
     @property
@@ -144,3 +145,8 @@ class Trace:
     def patches(self, tokens: Tensor) -> Tensor:
         """Joint-space patch features (N, D, h, w) of (N, T, C) tokens."""
         return self.fold(self.joint(tokens[:, self.prefix :]))
+
+
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Both (3, 1, 1), fp32."""
+    return torch.tensor([mean, std], dtype=torch.float32).view(2, 3, 1, 1)

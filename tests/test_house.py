@@ -31,6 +31,7 @@ LAYERS = {
         "scores",
         "positions",
         "registry",
+        "kept",
         "unpickling",
         "torch_file",
         "checkpoint",

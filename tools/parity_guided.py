@@ -82,4 +82,4 @@ def compared(case: str, features: Tensor, expected: dict, name: str) -> Iterator
     directions = torch.randn((64, 2), generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     unit = F.normalize(features, dim=1)
     yield case, gap(unit[::3], expected[name]), CLOSE
-    yield f"{case} probes", gap(unit.double() @ directions, expected[f"{name}.probe"]), SCORES
+    yield f"{case} probes", gap(unit.double().cpu() @ directions, expected[f"{name}.probe"]), SCORES

@@ -1,12 +1,15 @@
 """Parity of what lies inside a method: class tokens, labels, maps, regions. `tools/parity.py` runs it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
+from torch.utils._pytree import tree_map
 
 from sclip_seg.methods.cliptrase import self_correlation
 from sclip_seg.methods.resclip import feedback, patch_labels
@@ -18,6 +21,35 @@ if TYPE_CHECKING:
 
 CLOSE, SCORES = 2e-5, 5e-5
 Part = tuple[str, float, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The largest difference of a case, and what it may be."""
+
+    kind: str
+    name: str
+    gap: float
+    tolerance: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is within; nan is not."""
+        return self.gap <= self.tolerance
+
+
+class Placed:
+    """The functions of `recipe.py`, the tensors that they make put on a device."""
+
+    def __init__(self, recipe: ModuleType, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+
+    def __getattr__(self, name: str) -> Callable:
+        function = getattr(self.recipe, name)
+        return lambda *sizes: tree_map(self._place, function(*sizes))
+
+    def _place(self, made: object) -> object:
+        return made.to(self.device) if isinstance(made, torch.Tensor) else made
 
 
 @torch.no_grad()
@@ -46,7 +78,8 @@ def gem(reference: "Reference") -> Iterator[Part]:
     expected, backbone = reference.load("visual_gem_iter1"), reference.backbone(dict(type="GEM"), "gem")
     prompts = [f"a photo of a {name}." for name in ("cat", "pottedplant", "tv monitor")]
     tokens = open_clip.get_tokenizer("parity")(prompts)
-    text = F.normalize(encode_prompts(backbone.clip, tokens[:, : int(tokens.argmax(1).max()) + 1]), dim=-1)
+    tokens = tokens[:, : int(tokens.argmax(1).max()) + 1].to(reference.device)
+    text = F.normalize(encode_prompts(backbone.clip, tokens), dim=-1)
     yield "gem text", gap(text, expected["text"]), CLOSE
     features = F.normalize(backbone(reference.recipe.tiny_input("square")), dim=1)
     maps = F.interpolate(torch.einsum("ndhw,qd->nqhw", features, text), (224, 224), mode="bilinear")[0]
@@ -68,7 +101,7 @@ def resclip(reference: "Reference") -> Iterator[Part]:
             case = f"resclip {name} {size}"
             found = probability[:, ::16, ::16]
             yield f"{case}: probabilities", gap(found, expected[f"{size}.seg_prob"]), CLOSE
-            wrong = (labels.view(trace.grid).numpy() != expected[f"{size}.patch_labels"]).sum()
+            wrong = (labels.view(trace.grid).cpu().numpy() != expected[f"{size}.patch_labels"]).sum()
             yield f"{case}: wrong patch labels", float(wrong), 0.0
             yield f"{case}: feedback", gap(feedback(labels, trace.grid)[::37], expected[f"{size}.S_rows"]), CLOSE
 
@@ -101,7 +134,7 @@ def every_third_token(scores: torch.Tensor) -> torch.Tensor:
 
 def gap(ours: torch.Tensor | np.ndarray, theirs: np.ndarray) -> float:
     """Largest difference."""
-    ours = ours.numpy() if isinstance(ours, torch.Tensor) else ours
+    ours = ours.cpu().numpy() if isinstance(ours, torch.Tensor) else ours
     if ours.shape != theirs.shape:
         raise SystemExit(f"shapes differ: ours {ours.shape}, theirs {theirs.shape}")
     return float(np.abs(ours.astype(np.float64) - theirs).max())

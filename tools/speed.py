@@ -80,6 +80,8 @@ class Bench:
         config.model.backbone.pretrained = None
         for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
             config.model.backbone.tail[place].pretrained = None
+        if config.model.get("sam_refine"):
+            config.model.sam_refine.checkpoint = None
         config.model.update(precision=precision, text_cache=None)
         self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
         self.model.backbone.set_precision(precision)

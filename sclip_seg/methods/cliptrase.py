@@ -95,14 +95,14 @@ def regions(
     evidence: Tensor, grid: tuple[int, int], size: tuple[int, int], eps: float, min_samples: int
 ) -> Tensor | None:
     """Region of each pixel (H, W), int64, of one window's E (P, P); None where nothing clusters."""
-    cluster = torch.from_numpy(DBSCAN(eps=eps, min_samples=min_samples).fit_predict(evidence.cpu().numpy()))
+    rows = evidence.cpu()  # clusters and medians are computed there
+    cluster = torch.from_numpy(DBSCAN(eps=eps, min_samples=min_samples).fit_predict(rows.numpy()))
     if (cluster < 0).all():
         return None
-    cluster = cluster.to(evidence.device)
-    means = torch.stack([evidence[cluster == c].mean(0) for c in range(int(cluster.max()) + 1)]).unflatten(1, grid)
+    means = torch.stack([rows[cluster == c].mean(0) for c in range(int(cluster.max()) + 1)]).unflatten(1, grid)
     large = F.interpolate(means[None], scale_factor=ENLARGE, mode="bilinear", align_corners=False)[0]
     side = 2 * ENLARGE - 1
-    smooth = torch.from_numpy(median_filter(large.cpu().numpy(), size=(1, side, side)))
+    smooth = torch.from_numpy(median_filter(large.numpy(), size=(1, side, side)))
     return F.interpolate(smooth[None].to(evidence), size, mode="bilinear", align_corners=False)[0].argmax(0)
 
 

@@ -36,6 +36,7 @@ from torch import Tensor
 
 from ..attention import Attention, softmax
 from ..errors import InputError
+from ..kept import on
 from ..refine.pamr import PAMR
 from ..registry import TAILS
 from ..settings import Count, Positive, Real, Share
@@ -165,7 +166,7 @@ def feedback(
     scaling: str = "global",
 ) -> Tensor:
     """Ŝ (P, P) in [0, 1] of one window's patch labels (P,)."""
-    steps = _steps(grid).to(labels.device)
+    steps = on(labels.device, _steps, grid)
     far = torch.exp(-steps / max(1, max(grid) - 1))
     same = (labels[:, None] == labels) * torch.where(in_sight(labels, grid, sight), 1.0, far)
     same = _smooth(same, sigma) if blur == "raster" else _smooth_grid(same, grid, sigma)
@@ -195,8 +196,8 @@ def in_sight(labels: Tensor, grid: tuple[int, int], rule: str) -> Tensor:
     if rule == "component":
         return _connected(labels, grid)
     seen = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device)
-    for between in sight_lines(grid, rule):
-        seen &= labels[between.to(labels.device, torch.long)] == labels[:, None]
+    for between in on(labels.device, sight_lines, grid, rule):
+        seen &= labels[between.long()] == labels[:, None]
     return seen
 
 
