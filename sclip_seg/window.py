@@ -51,10 +51,10 @@ class Axis:
         cells = cells or self.patches
         shape = size, len(self.starts) * cells
         if shape[0] * shape[1] > LARGEST:
-            return Banded(tuple(_nonzero(self.blocks(size, cells))), shape)
+            return Banded(tuple(_nonzero(self.strips(size, cells))), shape)
         return (_operator if shape[0] * shape[1] <= KEPT else _operator.__wrapped__)(self, size, cells)
 
-    def blocks(self, size: int, cells: int) -> Iterator[tuple[int, Tensor]]:
+    def strips(self, size: int, cells: int) -> Iterator[tuple[int, Tensor]]:
         """The operator (size, windows · cells) as its first column and (size, columns) fp32, a few columns at a time.
 
         Each is `bilinear(side, size) @ scores`, without that matrix: a long side has one of gigabytes.
@@ -70,8 +70,8 @@ class Axis:
                 scores[start : start + self.crop] = (
                     enlarge[self.before : self.before + self.crop] / cover[start : start + self.crop]
                 )
-                block = F.interpolate(scores.T[None], size=size, mode="linear", align_corners=False)[0].T
-                yield index * cells + left, block.float()
+                strip = F.interpolate(scores.T[None], size=size, mode="linear", align_corners=False)[0].T
+                yield index * cells + left, strip.float()
 
     def joined(self, cells: int) -> Tensor:
         """(side in cells, windows · cells) fp32: the average of the windows where they overlap, cell by cell.
@@ -104,48 +104,48 @@ def axis(
 @lru_cache(maxsize=256)
 def _operator(axis: Axis, size: int, cells: int) -> Tensor:
     operator = torch.empty(size, len(axis.starts) * cells)
-    for left, block in axis.blocks(size, cells):
-        operator[:, left : left + block.shape[1]] = block
+    for left, strip in axis.strips(size, cells):
+        operator[:, left : left + strip.shape[1]] = strip
     return operator
 
 
 @dataclass(frozen=True)
 class Banded:
-    """An operator of `shape` (size, windows · cells) as blocks: first row, first column, (rows, columns); else zero."""
+    """An operator of `shape` (size, windows · cells) as strips: first row, first column, (rows, columns); else zero."""
 
-    blocks: tuple[tuple[int, int, Tensor], ...]
+    strips: tuple[tuple[int, int, Tensor], ...]
     shape: tuple[int, int]
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def to(self, device: torch.device) -> "Banded":
-        """The same operator, its blocks on `device`."""
-        return Banded(tuple((top, left, block.to(device)) for top, left, block in self.blocks), self.shape)
+        """The same operator, its strips on `device`."""
+        return Banded(tuple((top, left, strip.to(device)) for top, left, strip in self.strips), self.shape)
 
     def __getitem__(self, rows: slice) -> Tensor:
         """These rows as a matrix (rows, windows · cells)."""
         start, stop, _ = rows.indices(self.shape[0])
-        piece = self.blocks[0][2].new_zeros(stop - start, self.shape[1])
-        for top, left, block in self.blocks:
-            first, last = max(start, top), min(stop, top + len(block))
+        piece = self.strips[0][2].new_zeros(stop - start, self.shape[1])
+        for top, left, strip in self.strips:
+            first, last = max(start, top), min(stop, top + len(strip))
             if first < last:
-                piece[first - start : last - start, left : left + block.shape[1]] = block[first - top : last - top]
+                piece[first - start : last - start, left : left + strip.shape[1]] = strip[first - top : last - top]
         return piece
 
     def across(self, scores: Tensor) -> Tensor:
         """Scores (..., windows · cells) -> (..., size)."""
         out = scores.new_zeros(*scores.shape[:-1], self.shape[0])
-        for top, left, block in self.blocks:
-            out[..., top : top + len(block)] += scores[..., left : left + block.shape[1]] @ block.T
+        for top, left, strip in self.strips:
+            out[..., top : top + len(strip)] += scores[..., left : left + strip.shape[1]] @ strip.T
         return out
 
 
-def _nonzero(blocks: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, int, Tensor]]:
-    for left, block in blocks:
-        rows = block.any(1).nonzero()[:, 0]
+def _nonzero(strips: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, int, Tensor]]:
+    for left, strip in strips:
+        rows = strip.any(1).nonzero()[:, 0]
         top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-        yield top, left, block[top:bottom].clone()
+        yield top, left, strip[top:bottom].clone()
 
 
 def bilinear(source: int, target: int, columns: slice = slice(None)) -> Tensor:

@@ -175,7 +175,8 @@ def test_code_digest_sees_the_code(tmp_path):
 
 def test_pixel_statistics_are_in_the_settings(counted, monkeypatch):
     plain = counted()
-    assert "normalisation" in changed(plain, counted(**{"model.backbone.mean": [0.5] * 3, "model.backbone.std": [0.5] * 3}))
+    other = {"model.backbone.mean": [0.5] * 3, "model.backbone.std": [0.5] * 3}
+    assert "normalisation" in changed(plain, counted(**other))
 
 
 def test_vocabulary_content_and_name(tower, tmp_path):
