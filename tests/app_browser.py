@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,11 @@ def started(folder, *arguments):
     surroundings = {**os.environ, "HF_HUB_OFFLINE": "1", "HOME": str(folder), "TMPDIR": str(folder)}
     surroundings.pop("HF_HOME", None)
     with log.open("w") as output:
-        server = subprocess.Popen(order, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT)
+        # Whoever started the tests may ignore it, as nohup does, and so would the page.
+        hears = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        server = subprocess.Popen(
+            order, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT, preexec_fn=hears
+        )
     try:
         try:
             until(lambda: "the page is at" in log.read_text(), "the page", lambda: server.poll() is None)

@@ -20,6 +20,8 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,21 +60,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_page(options: argparse.Namespace) -> None:
     """Serves until it is ended, by Ctrl-C or a signal, which is no failure."""
-    end_on_signals()
-    check(options)
-    given = pictures_of(options.examples) if options.examples else []
-    try:
-        with listening(options.host, options.port) as listener, own_folder() as folder:
-            serve_page(options, listener, given, folder)
-    except KeyboardInterrupt:
-        print()
+    with ended_by_signals():
+        check(options)
+        given = pictures_of(options.examples) if options.examples else []
+        try:
+            with listening(options.host, options.port) as listener, own_folder() as folder:
+                serve_page(options, listener, given, folder)
+        except KeyboardInterrupt:
+            print()
 
 
-def end_on_signals() -> None:
-    """SIGTERM, and a terminal that is closed (SIGHUP, unless nohup is used), end the page as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed (SIGHUP, unless nohup is used), end the block as Ctrl-C does."""
+    heard = {signal.SIGTERM: signal.default_int_handler}
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # which the server listens to
+        heard[signal.SIGHUP] = lambda *_: signal.raise_signal(signal.SIGTERM)  # which the server listens to
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check(options: argparse.Namespace) -> None:

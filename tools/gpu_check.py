@@ -1,12 +1,14 @@
-"""Checks and measures on a GPU, in one go, in less than eight minutes (on the CPU where there is none).
+"""Checks and measures on a GPU, in one go, in less than eight minutes.
 
-    python tools/gpu_check.py --parity DIR        # DIR as of tools/parity.py
-    python tools/gpu_check.py --quick             # everything in its smallest form, on the CPU
+    python tools/gpu_check.py --parity DIR   # DIR as of tools/parity.py
+    python tools/gpu_check.py --quick        # its smallest form, on the CPU too
 
-`labels`, `features`: every method in fp32, bf16 and fp16 against fp32 on the CPU. `parity`: the official codes' outputs
-in fp32 on the device. `speed`, `bands`, `ceilings`: pictures per second, the floor beside them, and kernels where they
-are off it. What fails or keeps not to its bound is named, stops nothing else, and makes the exit status 1; so does a
-check that no time was left for. All of it is in work_dirs/gpu_check.json, written row by row.
+`labels`, `features`: every method in fp32, bf16 and fp16 against fp32 on the
+CPU. `parity`: the official codes' outputs in fp32 on the device. `speed`,
+`bands`, `ceilings`: pictures per second, the floor beside them, and kernels
+where they are off it. What fails or keeps not to its bound is named, stops
+nothing else, and makes the exit status 1; so does a check that no time was
+left for. All of it is in work_dirs/gpu_check.json, written row by row.
 
 Products and convolutions of fp32 are fp32 throughout: TF32 is off.
 """

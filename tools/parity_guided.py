@@ -27,7 +27,7 @@ TRIDENT = {
 }
 
 
-@GUIDES.register_module()
+@GUIDES.register_module(force=True)
 class GivenGuide(Guide):
     """A guide whose features are given."""
 
