@@ -4,8 +4,8 @@
 
 DIR holds `recipe.py` (weights and inputs) and the reference outputs
 `visual_*.npz`, `e2e_*_voc21.npz`, `openai_pooled_text.npz`. One line per case
-with the largest difference; exit status 1 beyond a tolerance. On a GPU, in fp32 with
-TF32 off, the tolerances are wider (`ON_A_GPU`).
+with the largest difference; exit status 1 beyond a tolerance. On a GPU, in
+fp32 with TF32 off, the tolerances are wider (`ON_A_GPU`).
 """
 
 import signal
