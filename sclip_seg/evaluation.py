@@ -4,6 +4,7 @@ A file that is no good costs that file. In the workers, a fault becomes a value 
 pictures of the batch are scored and kept before anything is said about it.
 """
 
+import logging
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -38,6 +39,11 @@ class Evaluation(Runner):
 
     def dump_config(self) -> None:
         """Nothing: `sharing.Journal` keeps the config of a run, and `work_folder.keep_result` that of a result."""
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """mmengine's, which asks compilers for their versions, where anybody reads it."""
+        if self.logger.isEnabledFor(logging.INFO):
+            super()._log_env(env_cfg)
 
     def build_test_loop(self, loop: TestLoop | dict) -> TestLoop:
         """mmengine's own loop is replaced by the one here; any other is taken as it is."""

@@ -1,5 +1,6 @@
 """A tiny open_clip tower with random weights, and what is built on it."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -24,6 +25,13 @@ settings.register_profile(
 )
 settings.load_profile("house")
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: mmengine collects garbage whenever a dataset is built, through all of it."""
+    gc.collect()
+    gc.freeze()
+
 
 TINY = {
     "embed_dim": 24,

@@ -13,6 +13,11 @@ left for. All of it is in work_dirs/gpu_check.json, written row by row.
 Products and convolutions of fp32 are fp32 throughout: TF32 is off.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load; then `run` takes over
+
 import argparse
 import platform
 import subprocess
