@@ -86,6 +86,8 @@ class ForgivingLoop(TestLoop):
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Scores a batch, picture by picture; what is no good is passed over when the others are done."""
         bad = data_batch.pop("bad", [])
+        if "inputs" not in data_batch:
+            raise InputError("test_dataloader.dataset.pipeline gives no picture: it ends with PackSegInputs")
         if data_batch["inputs"]:
             self.runner.call_hook("before_test_iter", batch_idx=idx, data_batch=data_batch)
             with autocast(enabled=self.fp16):

@@ -32,6 +32,8 @@ class PooledIoU(BaseMetric):
         """Keeps the (3, K) counts of each picture: intersection, predicted and labelled pixels of each class."""
         classes, rule = len(self.dataset_meta["classes"]), LabelRule.of(self.dataset_meta)
         for sample in data_samples:
+            if "gt_sem_seg" not in sample:
+                raise InputError("no step of the pipeline loads label maps, as LoadLabels does")
             label = sample["gt_sem_seg"]["data"].squeeze(0)
             prediction = sample["pred_sem_seg"]["data"].squeeze(0)
             if label.shape != prediction.shape:

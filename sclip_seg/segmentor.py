@@ -75,7 +75,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         min_area: Share = 0.0,
         refine: list[dict | str] | tuple[dict | str, ...] = (),
         auxiliary: dict | None = None,
-        templates: str | list[str] = "imagenet80",
+        templates: str | list[str] | tuple[str, ...] = "imagenet80",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         text_cache: str | None = None,
         keep_scores: bool = False,

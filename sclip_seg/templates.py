@@ -31,7 +31,9 @@ def templates(name: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
         if name not in TEMPLATES:
             raise InputError(f"there is no template set {name!r}; choose one of {', '.join(TEMPLATES)}")
         return TEMPLATES[name]
+    if not name:
+        raise InputError("there is no template: give one at least, such as 'a photo of a {}.'")
     for template in name:
-        if template.count("{}") != 1:
-            raise InputError(f"the template {template!r} must have one {{}} where the query goes")
+        if not isinstance(template, str) or [template.count(part) for part in ("{}", "{", "}")] != [1, 1, 1]:
+            raise InputError(f"the template {template!r} must be a text with one {{}} where the query goes")
     return tuple(name)

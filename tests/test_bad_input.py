@@ -272,3 +272,15 @@ def test_process_ends_with_status_2_and_no_traceback(voc):
     assert done.stderr.splitlines()[-1].startswith(f"error: the label map {LABEL} cannot be read: ")
     assert "Traceback" not in done.stderr
     assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("test_dataloader.dataset.pipeline=[]", "pipeline gives no picture: it ends with PackSegInputs"),
+        ("model.templates=[]", "there is no template"),
+        ("model.templates=[a {} of {x}]", "must be a text with one {}"),
+    ],
+)
+def test_nothing_to_work_with(refused, option, message):
+    assert message in refused(options=[option])

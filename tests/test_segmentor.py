@@ -186,7 +186,7 @@ def test_error_of_a_refinement_is_not_swallowed(build_segmentor, pictures, monke
         (dict(window=dict(crop=4, stride=4)), "crop"),
         (dict(window=dict(padding="mirror")), "window.padding is 'mirror'"),
         (dict(vocabulary="nowhere"), "no vocabulary named 'nowhere'"),
-        (dict(templates=["a photo"]), "must have one {}"),
+        (dict(templates=["a photo"]), "must be a text with one {}"),
     ],
 )
 def test_contradictions(build_segmentor, settings, message):
