@@ -17,7 +17,7 @@ help:  ## list these targets
 install: $(INSTALLED)  ## put the tested set of requirements.txt and the project into .venv
 
 test: $(INSTALLED)  ## run the tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 demo: $(INSTALLED)  ## evaluate every method on the toy world, offline
 	.venv/bin/python tools/toy_demo.py
@@ -41,7 +41,7 @@ format: $(INSTALLED)  ## format, and mend what the linter can mend
 	.venv/bin/ruff format .
 
 test-oldest: $(OLDEST)  ## run the tests on the lowest versions that pyproject.toml admits
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 clean:  ## remove both environments and the caches; data and results stay
 	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache .hypothesis *.egg-info

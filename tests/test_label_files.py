@@ -159,4 +159,8 @@ def test_smaller_copies_in_a_file_are_no_pictures(tmp_path):
     small = Image.new("L", (1, 1))
     small.encoderinfo = {"tiffinfo": {254: 1}}
     Image.fromarray(VALUES.astype(np.uint8)).save(path, save_all=True, append_images=[small])
+    with Image.open(path) as file:
+        file.seek(1)
+        if 254 not in file.tag_v2:
+            pytest.skip("this pillow does not write what a page is")
     assert np.array_equal(read_labels(str(path)), VALUES)
