@@ -42,7 +42,7 @@ def to_eight_bits(values: np.ndarray, told: str, most: int | None = None) -> np.
         bits = max(8, int(np.ceil(high)).bit_length())
         most = 2**bits - 1
         if bits < 16:
-            _tell(f"{told} has no value above {most}, though its type has room: it is read as one of {bits} bits")
+            tell(f"{told} has no value above {most}, though its type has room: it is read as one of {bits} bits")
     wide = values.astype(np.int64 if values.dtype.kind != "f" else np.float64)
     return (wide * 256 // (most + 1)).astype(np.uint8)
 
@@ -50,12 +50,13 @@ def to_eight_bits(values: np.ndarray, told: str, most: int | None = None) -> np.
 def _fractions(values: np.ndarray, high: float, told: str) -> np.ndarray:
     """[0, 1], a little beyond by a filter's overshoot, or [0, 255]."""
     if high > 2:
-        _tell(f"{told} has fractions above 1: its values are read as brightnesses from 0 to 255")
+        tell(f"{told} has fractions above 1: its values are read as brightnesses from 0 to 255")
         return np.rint(values).astype(np.uint8)
     if high > 1:
-        _tell(f"{told} has fractions that overshoot 1: they are read as brightnesses from 0 to 1, those above 1 as 1")
+        tell(f"{told} has fractions that overshoot 1: they are read as brightnesses from 0 to 1, those above 1 as 1")
     return np.rint(values.clip(0, 1).astype(np.float64) * 255).astype(np.uint8)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """A warning of how a picture is read."""
     warnings.warn(text, UserWarning, stacklevel=4)

@@ -65,8 +65,6 @@ class DenseCLIP(nn.Module):
         super().__init__()
         if positions not in RULES:
             raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
-        if not isinstance(pretrained, str | None):
-            raise InputError(f"pretrained is {pretrained!r}; it is a name, a path or None")
         arch, pretrained = stock.named(arch, pretrained)
         config = stock.config_of(arch)
         stock.refuse_unread(arch, config)

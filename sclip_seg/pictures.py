@@ -1,13 +1,12 @@
 """Pictures as (H, W, 3) of 8 bits, whatever they were; what is left out of one is told."""
 
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from .depth import DEEPEST, to_eight_bits
+from .depth import DEEPEST, tell, to_eight_bits
 from .errors import InputError
 from .headers import Header, check_bands, check_pixels, open_with_pillow, read_header
 
@@ -74,7 +73,7 @@ def from_pillow(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I"):
         most = _said_by_pillow(picture)
     if getattr(picture, "is_animated", False) and picture.format != "MPO" and not picture.tell():
-        _tell(f"{told} has {picture.n_frames} frames or pages: the first is read")
+        tell(f"{told} has {picture.n_frames} frames or pages: the first is read")
     if picture.mode == "CMYK":
         _tell_of_cmyk(told)
     upright = ImageOps.exif_transpose(picture)
@@ -144,15 +143,15 @@ def _three_bands(pixels: np.ndarray) -> np.ndarray:
 
 def _tell_of(header: Header, told: str) -> None:
     if header.frames > 1:
-        _tell(f"{told} has {header.frames} frames or pages: the first is read")
+        tell(f"{told} has {header.frames} frames or pages: the first is read")
     if header.is_cmyk:
         _tell_of_cmyk(told)
     if header.kind == "TIFF" and header.bands == 2:
-        _tell(f"{told} has 2 bands: the first is read, as grey")
+        tell(f"{told} has 2 bands: the first is read, as grey")
 
 
 def _tell_of_cmyk(told: str) -> None:
-    _tell(f"{told} is CMYK: it is read as RGB by the plain formula, without its colour profile")
+    tell(f"{told} is CMYK: it is read as RGB by the plain formula, without its colour profile")
 
 
 def _tell_of_alpha(pixels: np.ndarray | None, told: str, how: str = "without it") -> None:
@@ -160,8 +159,4 @@ def _tell_of_alpha(pixels: np.ndarray | None, told: str, how: str = "without it"
     if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
         full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
         if pixels[..., 3].min() < full:
-            _tell(f"{told} has a fourth band (transparency, as a rule); it is read {how}")
-
-
-def _tell(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)
+            tell(f"{told} has a fourth band (transparency, as a rule); it is read {how}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 KNOWN = Path(__file__).parent / "toy"  # ARCH.words.json: the words that the captions of a tower's training used
 SHOWN = 3  # queries in a warning
-_tokenizer = cache(open_clip.get_tokenizer)
+tokenizer = cache(open_clip.get_tokenizer)  # each is built from a file of merges
 
 
 def tell_of_prompts(clip: nn.Module, arch: str, queries: list[str], templates: tuple[str, ...]) -> None:
@@ -48,7 +48,7 @@ def _cut(arch: str, context: int, queries: list[str], templates: tuple[str, ...]
 
 def _tokens(arch: str, texts: list[str]) -> Tensor:
     """Token ids (texts, L) of whole texts."""
-    return _tokenizer(arch)(texts, context_length=max(map(_most_tokens, texts)))
+    return tokenizer(arch)(texts, context_length=max(map(_most_tokens, texts)))
 
 
 def _lengths(tokens: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         self.label_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, LabelStep))
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
         self.logit_scale = logit_scale
-        self._check_sizes()
+        self.windows_over((self.backbone.patch, self.backbone.patch))  # refuses sizes that contradict each other
         self.encoded: dict[str, Tensor] = {}  # features of the queries that were ever asked for
         self.set_vocabulary(vocabulary, background, background_threshold, min_area)
         self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
@@ -125,7 +125,7 @@ class OpenVocabSegmentor(BaseSegmentor):
                 "background_threshold and min_area need a background class, and this vocabulary has none "
                 "(background=None): low scores would be given to a class of their own"
             )
-        if background is not None and not 0 <= background < len(words):
+        if background is not None and background >= len(words):
             raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
         self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
         self.text: TextBank | None = None
@@ -139,9 +139,6 @@ class OpenVocabSegmentor(BaseSegmentor):
     @dataset_meta.setter
     def dataset_meta(self, other: dict) -> None:
         """Keeps those of the vocabulary: mmseg's inferencer, given no checkpoint, sets Cityscapes'."""
-
-    def _check_sizes(self) -> None:
-        self.windows_over((self.backbone.patch, self.backbone.patch))
 
     def settle(self) -> None:
         """Settles the precision where the model now is.

@@ -45,7 +45,6 @@ Real = Annotated[float, Range()]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
-Cosine = Annotated[float, Range(-1, 1)]
 
 
 def check(place: str, value: object, kind: object) -> None:

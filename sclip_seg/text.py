@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .files import write_atomically
-from .prompts import tell_of_prompts
+from .prompts import tell_of_prompts, tokenizer
 from .vocabulary import Vocabulary
 
 BATCH = 512
@@ -129,7 +129,7 @@ def _keep(path: Path, content: str, features: Tensor) -> None:
 def encode_queries(clip: nn.Module, arch: str, queries: list[str], templates: tuple[str, ...]) -> Tensor:
     """Unit features (Q, D), fp32, of distinct queries; shows a progress bar over the prompts."""
     prompts = [template.format(query) for query in queries for template in templates]
-    tokens = open_clip.get_tokenizer(arch)(prompts, context_length=clip.context_length)
+    tokens = tokenizer(arch)(prompts, context_length=clip.context_length)
     lengths = tokens.argmax(1) + 1  # the end-of-text token has the highest id
     order = lengths.argsort(stable=True)
     device = next(clip.parameters()).device

@@ -74,10 +74,6 @@ ALLOWED = {
     ("sclip_seg/text.py", "safe_open"): (1, "safetensors"),
     ("sclip_seg/prompts.py", "json.loads"): (1, "plain data: the words of the shipped toy"),
     ("sclip_seg/prompts.py", "open_clip.get_tokenizer"): (1, "of the model that is loaded: open_clip's BPE"),
-    ("sclip_seg/text.py", "open_clip.get_tokenizer"): (
-        1,
-        "of a stock model with CLIP's own text tower: open_clip's BPE",
-    ),
     # configs, which are code, and the user's own
     ("sclip_seg/config.py", "Config.fromfile"): (1, "a config that the user names, as every tool of mmengine's"),
     ("sclip_seg/prepare/catalogue.py", "Config.fromfile"): (1, "the configs of the folder that the user works in"),

@@ -19,6 +19,7 @@ import sclip_seg
 from sclip_seg.command import Parser
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.errors import InputError
+from sclip_seg.refine.sam import SAMRefinement
 from sclip_seg.registry import ATTENTION, GUIDES, STEPS, TAILS
 from sclip_seg.settings import Count, Natural, Positive, Range, Share, check, checked, parameters
 
@@ -264,3 +265,11 @@ def test_what_is_wrong_is_named(settings, told):
 
 def test_what_is_right_is_taken():
     assert Part(2, dict(crop=None), [3, 4]).scale == 2
+
+
+@pytest.mark.parametrize(
+    "settings", [dict(iou_threshold=math.nan), dict(coarse_threshold=2), dict(min_area=1.5), dict(mask_weight="a")]
+)
+def test_settings_of_the_refinement_by_sam(settings):
+    with pytest.raises(InputError, match=rf"SAMRefinement\.{next(iter(settings))} is "):
+        SAMRefinement(None, **settings)

@@ -16,6 +16,7 @@ no regard to `size`. Left out: that masks go from `size` to (H, W) by way of a p
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,13 +26,16 @@ from torch import Tensor, nn
 
 from ..checkpoint import read
 from ..errors import InputError
+from ..settings import Natural, Range, Real, Share, checked
 
 PARTS = ("prompt_encoder.", "mask_decoder.")
 PROMPTS_AT_ONCE = 64
 ENLARGED_AT_ONCE = 16
 Box = tuple[slice, slice]
+Quality = Annotated[float, Range(-(10**9), 10**9)]  # SAM predicts no more than a number
 
 
+@checked
 class SAMRefinement(nn.Module):
     """Labels redrawn along SAM's masks, prompted by the labels' own regions. Background is a class like any other.
 
@@ -51,17 +55,14 @@ class SAMRefinement(nn.Module):
     def __init__(
         self,
         checkpoint: str | None = "facebook/sam-vit-base",
-        iou_threshold: float = 0.8,
-        coarse_threshold: float = 0.2,
-        min_area: int = 225,
-        mask_weight: float = 0.005,
-        fall_back: str = "released",
-        mask_norm: str = "released",
+        iou_threshold: Quality = 0.8,
+        coarse_threshold: Share = 0.2,
+        min_area: Natural = 225,
+        mask_weight: Real = 0.005,
+        fall_back: Literal["released", "intended"] = "released",
+        mask_norm: Literal["released", "channels"] = "released",
     ) -> None:
         super().__init__()
-        if fall_back not in ("released", "intended") or mask_norm not in ("released", "channels"):
-            options = "fall_back is 'released' or 'intended', and mask_norm 'released' or 'channels'"
-            raise InputError(f"{options}, not {fall_back!r} and {mask_norm!r}")
         self.iou_threshold, self.coarse_threshold = iou_threshold, coarse_threshold
         self.min_area, self.mask_weight = min_area, mask_weight
         self.fall_back, self.mask_norm = fall_back, mask_norm
