@@ -1,6 +1,6 @@
 """ITACLIP (arXiv 2411.12044): middle-block attention, five views, auxiliary texts, PAMR and closing.
 
-The texts are our own words (`sclip_seg/auxiliary/`), not the sampled ones of the paper; `--cfg-options
+The texts are our own words (`sclip_seg/words/auxiliary/`), not the sampled ones of the paper; `--cfg-options
 model.auxiliary=None` does without. Benchmarks that it did not run on go by COCO-Stuff's settings without texts.
 """
 

@@ -1,10 +1,11 @@
-"""Pictures of label maps."""
+"""Pictures of label maps, and colours for their classes."""
 
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from math import ceil, sqrt
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,6 +15,32 @@ TEXT, FAINT = (0, 0, 0), (110, 110, 110)
 SMALLEST = 12  # pixels of font size that stay legible
 NARROWEST = 260  # pixels: a legend below a smaller picture is wider than it
 FEW, MANY = 8, 24  # entries: up to the one, long names have room; beyond the other, all are written smaller
+
+
+def make_palette(count: int) -> list[list[int]]:
+    """(count, 3) RGB colours far from each other and from black and white, the same ones every time.
+
+    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken; beyond 727, of grids
+    of half the step.
+    """
+    black_and_white = [[0, 0, 0], [255, 255, 255]]
+    palette: list[list[int]] = []
+    sides = 9
+    while len(palette) < count:
+        steps = np.linspace(0, 1, sides, dtype=np.float32)
+        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
+        colours = np.rint(grid * 255).astype(int).tolist()
+        index = {tuple(colour): place for place, colour in enumerate(colours)}
+        distance = np.full(len(grid), np.inf)
+        for colour in (*black_and_white, *palette):  # every grid holds the points of those before it
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[index[tuple(colour)]], axis=1))
+        for _ in range(min(count - len(palette), len(grid) - 2 - len(palette))):
+            taken = int(distance.argmax())
+            palette.append(colours[taken])
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+        sides = 2 * sides - 1
+    return palette
 
 
 def colourise(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:

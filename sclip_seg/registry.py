@@ -41,5 +41,5 @@ def _build(config: dict, registry: Registry, **others: object) -> object:
 
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
 TAILS = Registry("tail", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
-GUIDES = Registry("guide", scope="mmseg", build_func=_build, locations=["sclip_seg.guide"])
-STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.refine"])
+GUIDES = Registry("guide", scope="mmseg", build_func=_build, locations=["sclip_seg.towers.guide"])
+STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.picture.refine"])

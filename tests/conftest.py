@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 import sclip_seg  # noqa: F401  registers our types
-from sclip_seg import weights
-from sclip_seg.encoder import DenseCLIP
-from sclip_seg.segmentor import OpenVocabSegmentor
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
+from sclip_seg.towers import weights
+from sclip_seg.towers.encoder import DenseCLIP
 
 # No test depends on how busy the machine is: hypothesis sets no times.
 settings.register_profile(

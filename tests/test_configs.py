@@ -17,10 +17,10 @@ from tiny_cells import with_tiny_guides
 
 from sclip_seg import registry
 from sclip_seg.config import choices, load_config
-from sclip_seg.encoder import DenseCLIP
 from sclip_seg.errors import InputError
-from sclip_seg.vocabulary import Vocabulary
-from sclip_seg.weights import SHIPPED
+from sclip_seg.towers.encoder import DenseCLIP
+from sclip_seg.towers.weights import SHIPPED
+from sclip_seg.words.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore:vocabulary coco_object:UserWarning")  # its "bed"
 CONFIGS = Path(__file__).parents[1] / "configs"

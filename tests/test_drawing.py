@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sclip_seg.datasets import make_palette
-from sclip_seg.drawing import GAP, NARROWEST, cut, figure, font_of, legend, overlay, percent, side_by_side
+from sclip_seg.drawing import GAP, NARROWEST, cut, figure, font_of, legend, make_palette, overlay, percent, side_by_side
 
 NAMES = ["background", "cat", "traffic light seen from behind the old lime tree", "café crème", "猫", "x" * 300]
 

@@ -16,15 +16,15 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from sclip_seg.auxiliary_texts import AuxiliaryTexts
-from sclip_seg.data_check import check_dataset
-from sclip_seg.data_files import find_files, read_list
+from sclip_seg.data.check import check_dataset
+from sclip_seg.data.files import find_files, read_list
+from sclip_seg.data.loading import read_picture
+from sclip_seg.data.prepare.subset import cut_subset
 from sclip_seg.errors import InputError
 from sclip_seg.handed_in import at_home, composed, existing, read_text
-from sclip_seg.loading import read_picture
-from sclip_seg.prepare.subset import cut_subset
-from sclip_seg.vocabulary import Vocabulary, shipped
-from sclip_seg.words import read_words, split_words
+from sclip_seg.words.auxiliary_texts import AuxiliaryTexts
+from sclip_seg.words.read import read_words, split_words
+from sclip_seg.words.vocabulary import Vocabulary, shipped
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}

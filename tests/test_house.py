@@ -20,66 +20,30 @@ PACKAGE = ROOT / "sclip_seg"
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 MODULES = [path for path in FILES if not path.endswith("__init__.py")]
 METHODS = [path for path in MODULES if path.startswith("methods/")]
-# Each layer imports from those before it only, and from more of the outside than they.
-LAYERS = {
-    0: ("version", "errors", "settings", "options", "handed_in", "vocabulary", "files"),
-    1: (
-        "attention",
-        "block",
-        "trace",
-        "window",
-        "scores",
-        "positions",
-        "registry",
-        "kept",
-        "unpickling",
-        "torch_file",
-        "checkpoint",
-        "layouts",
-        "toy.world",
-        "methods.*",
-        "refine.*",
-    ),
-    2: (
-        *("tail", "encoder", "weights", "text", "prompts", "templates", "auxiliary_texts", "guide"),
-        *("facts", "snapshot", "stock", "guide_weights"),
-    ),
-    3: (
-        *(
-            "segmentor",
-            "datasets",
-            "data_files",
-            "data_check",
-            "metric",
-            "labels",
-            "label_files",
-            "notes",
-            "pictures",
-            "loading",
-            "headers",
-            "words",
-            "arguments",
-            "depth",
-            "hooks",
-            "preprocessor",
-            "command",
-            "config",
-            "spliced",
-        ),
-        *("published_figures", "app.*", "grid.*", "prepare.*", "report.*"),
-        *("result", "drawing", "attention_drawing", "predictor", "mmcv_shim", "sharing"),
-        *("data_digest", "evaluation", "work_folder"),
-    ),
+# The shelves, and those that each may take from; `""` is what lies beside them, which every shelf may use.
+SHELVES = {
+    "": set(),
+    "words": {""},
+    "towers": {"", "words"},
+    "picture": {"", "words", "towers"},
+    "methods": {"", "words", "towers", "picture"},
+    "data": {"", "words"},
+    "evaluate": {"", "words", "towers", "picture", "data"},
+    "show": {"", "words", "towers", "picture", "data", "evaluate"},
+    "toy": {"", "words", "towers", "picture", "data", "evaluate", "show"},
 }
-OUTSIDE = {0: set(), 1: {"torch", "numpy", "cv2"}, 2: {"open_clip", "timm", "safetensors", "huggingface_hub", "tqdm"}}
-# What a lower layer may still take: a method may extend a tail and knows the text bank's type, clusters and filters
-# are scikit-learn's and scipy's, and the shelves are mmengine's.
-GRANTED = {
-    "files": {"PIL"},
-    "registry": {"mmengine"},
-    "refine": {"scipy", "transformers"},
-    "checkpoint": {"safetensors"},
-    "methods": {"tail", "text", "guide", "scipy", "sklearn", "torchvision"},
+# Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
+OUTSIDE = {
+    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL"},
+    "words": {"torch", "open_clip", "safetensors", "tqdm"},
+    "towers": {"torch", "open_clip", "timm", "safetensors", "huggingface_hub"},
+    "methods": {"torch", "numpy", "cv2", "scipy", "sklearn", "torchvision"},
+}
+# The lowest know no library at all, and what is computed for one picture knows torch and numpy alone.
+PLAIN = {
+    **dict.fromkeys(("version", "errors", "settings", "options", "handed_in", "words.vocabulary"), set()),
+    **dict.fromkeys(("towers.attention", "towers.block", "towers.trace", "towers.positions", "towers.kept"), {"torch"}),
+    **dict.fromkeys(("towers.tail", "picture.window", "picture.scores", "picture.refine.pamr"), {"torch"}),
 }
 STANDARD = sys.stdlib_module_names
 
@@ -88,12 +52,9 @@ def module_name(path):
     return path.removesuffix(".py").replace("/", ".")
 
 
-def layer_of(module):
-    return next(
-        level
-        for level, names in LAYERS.items()
-        if module in names or any(name.endswith(".*") and module.startswith(name[:-1]) for name in names)
-    )
+def shelf_of(module):
+    first = module.split(".")[0]
+    return first if first in SHELVES else ""
 
 
 def imports(path):
@@ -130,25 +91,37 @@ def code_strings(path):
 
 
 @pytest.mark.parametrize("path", MODULES)
-def test_layer(path):
+def test_arrows_run_one_way(path):
     module = module_name(path)
-    level = layer_of(module)
-    granted = GRANTED.get(module.split(".")[0], set())
+    shelf = shelf_of(module)
     inner, outer = imports(path)
-    above = {name for name in inner if layer_of(name) > level}
-    assert above <= granted, f"{path} of layer {level} imports {above}"
-    if level in OUTSIDE:
-        allowed = set().union(STANDARD, granted, *(OUTSIDE[lower] for lower in range(level + 1)))
-        assert outer <= allowed, f"{path} of layer {level} imports {outer - allowed}"
+    above = {name for name in inner if shelf_of(name) not in SHELVES[shelf] | {shelf}}
+    assert not above, f"{path} imports {above}"
+    allowed = PLAIN.get(module, OUTSIDE.get(shelf))
+    if allowed is not None:
+        assert outer <= allowed | STANDARD, f"{path} imports {outer - allowed - STANDARD}"
 
 
-def test_the_layer_test_reads_imports():
-    assert imports("methods/maskclip.py")[0] >= {"attention", "tail", "registry", "trace"}
-    assert layer_of("methods.maskclip") < layer_of("tail") < layer_of("segmentor")
-    inner, outer = imports("encoder.py")
-    assert {"weights", "tail"} <= inner
+def test_the_shelves_are_an_order_and_hold_everything():
+    order = list(SHELVES)
+    assert all(order.index(below) < order.index(shelf) for shelf, below_all in SHELVES.items() for below in below_all)
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == {*SHELVES} - {
+        ""
+    }
+    assert {module_name(path) for path in MODULES} >= PLAIN.keys()
+
+
+def test_tests_lie_on_the_shelf_of_what_they_test():
+    shelves = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))}
+    assert shelves == {*SHELVES} - {""}
+
+
+def test_the_test_of_arrows_reads_imports():
+    assert imports("methods/maskclip.py")[0] >= {"towers.attention", "towers.tail", "registry", "towers.trace"}
+    inner, outer = imports("towers/encoder.py")
+    assert {"towers.weights", "towers.tail"} <= inner
     assert {"open_clip", "torch"} <= outer
-    assert "mmseg" in imports("segmentor.py")[1]
+    assert "mmseg" in imports("picture/segmentor.py")[1]
 
 
 def test_no_file_over_300_lines():
@@ -164,10 +137,10 @@ def test_no_device_path_or_benchmark_in_the_code(path):
     text = (PACKAGE / path).read_text()
     strings = code_strings(path)
     assert not [string for string in strings if "/home" in string or "/root" in string or "/tmp" in string]
-    if path != "result.py":  # says which device computed
+    if path != "evaluate/result.py":  # says which device computed
         assert not [string for string in strings if re.search(r"\bcuda\b", string)]
         assert not re.search(r"(?<!is_)\bcuda\b", "\n".join(line.split("#")[0] for line in text.splitlines()))
-    if path != "datasets.py":
+    if path != "data/datasets.py":
         known = {*BENCHMARKS, "voc", "coco", "cityscapes", "ade"}
         assert not [string for string in strings if string.lower() in known]
 
@@ -193,7 +166,7 @@ def test_every_method_is_imported_by_its_package():
 
 @pytest.mark.parametrize("path", MODULES)
 def test_public_names_have_docstrings(path):
-    if path == "app/page.py":
+    if path == "show/app/page.py":
         pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
     module = importlib.import_module(f"sclip_seg.{module_name(path)}")
     assert module.__doc__ or module_name(path) == "version"

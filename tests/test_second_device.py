@@ -8,8 +8,8 @@ from second_device import SecondDevice, There, move
 from tiny_cells import with_tiny_guides
 
 from sclip_seg.config import CONFIGS, choices, load_config
-from sclip_seg.predictor import Predictor
-from sclip_seg.refine.sam import SAMRefinement
+from sclip_seg.picture.refine.sam import SAMRefinement
+from sclip_seg.show.predictor import Predictor
 
 METHODS = choices(CONFIGS)["method"]
 SIZE = 96, 130

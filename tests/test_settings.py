@@ -19,7 +19,7 @@ import sclip_seg
 from sclip_seg.command import Parser
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.errors import InputError
-from sclip_seg.refine.sam import SAMRefinement
+from sclip_seg.picture.refine.sam import SAMRefinement
 from sclip_seg.registry import ATTENTION, GUIDES, STEPS, TAILS
 from sclip_seg.settings import Count, Natural, Positive, Range, Share, check, checked, parameters
 

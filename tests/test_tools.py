@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 
-from sclip_seg.segmentor import OpenVocabSegmentor
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"

@@ -28,11 +28,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sclip_seg.app.folder import Uploads, own_folder
-from sclip_seg.app.guard import Names, is_loopback
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices
 from sclip_seg.errors import InputError, near
+from sclip_seg.show.app.folder import Uploads, own_folder
+from sclip_seg.show.app.guard import Names, is_loopback
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -131,9 +131,9 @@ def serve_page(options: argparse.Namespace, listener: socket.socket, given: list
     uploads = Uploads(folder / "uploads")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
 
-    from sclip_seg.app.page import Page, Start
-    from sclip_seg.app.server import application, serve
-    from sclip_seg.app.session import Session
+    from sclip_seg.show.app.page import Page, Start
+    from sclip_seg.show.app.server import application, serve
+    from sclip_seg.show.app.session import Session
 
     fields = {} if given else dict(words=", ".join(THINGS), background=", ".join(GROUNDS))
     page = Page(Session(options.device), Start(examples, options.backbone, **fields))

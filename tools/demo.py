@@ -30,13 +30,13 @@ from tqdm import tqdm
 
 import sclip_seg
 from sclip_seg.command import BAD_INPUT, Parser, message_of, run
+from sclip_seg.data.loading import read_picture
 from sclip_seg.drawing import percent
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
 from sclip_seg.handed_in import at_home, existing
-from sclip_seg.loading import read_picture
 from sclip_seg.options import add_options
-from sclip_seg.words import read_words
+from sclip_seg.words.read import read_words
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 OVERLAY, LABELS, SCORES = ".overlay.png", ".labels.png", ".npz"

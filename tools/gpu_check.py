@@ -38,7 +38,7 @@ from toy_world import make
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices
-from sclip_seg.result import commit, device_name, versions
+from sclip_seg.evaluate.result import commit, device_name, versions
 
 ROOT = Path(__file__).parents[1]
 METHODS = choices(CONFIGS)["method"]

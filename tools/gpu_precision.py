@@ -20,12 +20,12 @@ from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
 from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.encoder import DTYPES, DenseCLIP
-from sclip_seg.metric import PooledIoU
+from sclip_seg.evaluate.metric import PooledIoU
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
 from sclip_seg.registry import TAILS
-from sclip_seg.segmentor import OpenVocabSegmentor
-from sclip_seg.tail import cosines
-from sclip_seg.text import TextBank
+from sclip_seg.towers.encoder import DTYPES, DenseCLIP
+from sclip_seg.towers.tail import cosines
+from sclip_seg.words.text import TextBank
 
 CPU = torch.device("cpu")
 # Methods that decide within (labels that are fed back, anomalies, clusters, signs) or close label maps: where rounding

@@ -20,8 +20,9 @@ from speed import CASES, Bench, Case, tower_for
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from sclip_seg import scores, weights
-from sclip_seg.encoder import DTYPES
+from sclip_seg.picture import scores
+from sclip_seg.towers import weights
+from sclip_seg.towers.encoder import DTYPES
 
 Work = Callable[[], object]
 OFF = 1.15  # ratios to the floor above it are looked into, kernel by kernel

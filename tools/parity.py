@@ -35,11 +35,11 @@ from parity_parts import Outcome, Placed, gap, part_cases
 
 from sclip_seg.command import Parser, run
 from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.encoder import DenseCLIP
 from sclip_seg.errors import InputError
-from sclip_seg.scores import DenseMaps, StitchedMaps
-from sclip_seg.segmentor import OpenVocabSegmentor
-from sclip_seg.text import TextBank, encode_prompts
+from sclip_seg.picture.scores import DenseMaps, StitchedMaps
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
+from sclip_seg.towers.encoder import DenseCLIP
+from sclip_seg.words.text import TextBank, encode_prompts
 
 FEATURES, PROBES, TEXT, MAPS = 2e-5, 5e-5, 2e-5, 2e-5  # fp32, CPU; see DIR/README.md
 # Where a drawing is flat, PAMR divides rounding by rounding: 2e-3 of the maps even between one thread and two on a CPU.

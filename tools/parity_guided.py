@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from parity_parts import CLOSE, SCORES, Part, gap
 from torch import Tensor
 
-from sclip_seg.guide import Guide, LastAttention
 from sclip_seg.methods.trident import masked_affinity, mean_similarity
+from sclip_seg.picture.spliced import spliced
+from sclip_seg.picture.window import windows
 from sclip_seg.registry import GUIDES
-from sclip_seg.spliced import spliced
-from sclip_seg.window import windows
+from sclip_seg.towers.guide import Guide, LastAttention
 
 if TYPE_CHECKING:
     from parity import Reference

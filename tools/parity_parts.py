@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from sclip_seg.methods.cliptrase import self_correlation
 from sclip_seg.methods.resclip import feedback, patch_labels
 from sclip_seg.methods.scclip import outlier_scores, outliers
-from sclip_seg.text import encode_prompts
+from sclip_seg.words.text import encode_prompts
 
 if TYPE_CHECKING:
     from parity import Reference

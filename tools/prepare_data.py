@@ -25,14 +25,14 @@ from pathlib import Path
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, names_in
-from sclip_seg.data_check import check_dataset
+from sclip_seg.data.check import check_dataset
+from sclip_seg.data.prepare.catalogue import Benchmark, load_catalogue, load_dataset
+from sclip_seg.data.prepare.convert import convert
+from sclip_seg.data.prepare.download import download
+from sclip_seg.data.prepare.overview import write_overview
+from sclip_seg.data.prepare.subset import cut_subset
+from sclip_seg.data.prepare.verify import verify
 from sclip_seg.errors import InputError
-from sclip_seg.prepare.catalogue import Benchmark, load_catalogue, load_dataset
-from sclip_seg.prepare.convert import convert
-from sclip_seg.prepare.download import download
-from sclip_seg.prepare.overview import write_overview
-from sclip_seg.prepare.subset import cut_subset
-from sclip_seg.prepare.verify import verify
 
 DATASETS = CONFIGS / "_base_" / "datasets"
 SAID = 20  # faults that are printed

@@ -22,14 +22,14 @@ import sys
 from pathlib import Path
 
 from sclip_seg.command import Parser, at_least_one, percent, run
+from sclip_seg.evaluate.published_figures import load
+from sclip_seg.evaluate.report.gather import gather
+from sclip_seg.evaluate.report.grid import build
+from sclip_seg.evaluate.report.page import page
+from sclip_seg.evaluate.report.pictures import galleries, kept_labels
+from sclip_seg.evaluate.report.places import Allowed
+from sclip_seg.evaluate.report.tables import cells_csv, classes_csv, latex, markdown, summary
 from sclip_seg.files import write_atomically
-from sclip_seg.published_figures import load
-from sclip_seg.report.gather import gather
-from sclip_seg.report.grid import build
-from sclip_seg.report.page import page
-from sclip_seg.report.pictures import galleries, kept_labels
-from sclip_seg.report.places import Allowed
-from sclip_seg.report.tables import cells_csv, classes_csv, latex, markdown, summary
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -31,10 +31,10 @@ from reproduce_tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 from sclip_seg.command import Parser, at_least_one, percent, run
 from sclip_seg.config import CONFIGS, choices
 from sclip_seg.errors import InputError, near
-from sclip_seg.grid import compare, gate
-from sclip_seg.grid.cell import Cell, Request
-from sclip_seg.grid.run import GridRun
-from sclip_seg.grid.screen import Screen
+from sclip_seg.evaluate.grid import compare, gate
+from sclip_seg.evaluate.grid.cell import Cell, Request
+from sclip_seg.evaluate.grid.run import GridRun
+from sclip_seg.evaluate.grid.screen import Screen
 from sclip_seg.options import parse_options
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("test.py")))

@@ -38,13 +38,13 @@ from torch import Tensor, nn
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices, load_config
-from sclip_seg.encoder import DTYPES, DenseCLIP
+from sclip_seg.evaluate.result import device_name
 from sclip_seg.files import write_atomically
-from sclip_seg.positions import resample
-from sclip_seg.result import device_name
-from sclip_seg.segmentor import OpenVocabSegmentor
-from sclip_seg.text import TextBank, text_bank
-from sclip_seg.vocabulary import Vocabulary
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
+from sclip_seg.towers.encoder import DTYPES, DenseCLIP
+from sclip_seg.towers.positions import resample
+from sclip_seg.words.text import TextBank, text_bank
+from sclip_seg.words.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("trunk_s", "ours_s", "reference_s", "ratio_to_trunk", "ratio_to_reference", "peak_extra_mb")

@@ -28,25 +28,24 @@ from mmengine.registry import init_default_scope
 
 from sclip_seg.command import Parser, at_least_one, at_least_zero, run
 from sclip_seg.config import CONFIGS, choices, load_config
-from sclip_seg.data_check import check_dataset
-from sclip_seg.data_digest import label_rule
-from sclip_seg.datasets import build_dataset
+from sclip_seg.data.check import check_dataset
+from sclip_seg.data.datasets import build_dataset
+from sclip_seg.data.digest import label_rule
 from sclip_seg.errors import InputError
-from sclip_seg.evaluation import Evaluation
-from sclip_seg.hooks import Progress
-from sclip_seg.options import add_options
-from sclip_seg.result import (
-    commit,
-    config_digest,
-    device_name,
-    short_hash,
-    signature,
-    template_name,
-    versions,
+from sclip_seg.evaluate.hooks import Progress
+from sclip_seg.evaluate.result import commit, config_digest, device_name, short_hash, signature, template_name, versions
+from sclip_seg.evaluate.runner import Evaluation
+from sclip_seg.evaluate.sharing import Journal, forget, segmentor_of
+from sclip_seg.evaluate.work_folder import (
+    PROGRESS,
+    check_places,
+    is_first_rank,
+    keep_result,
+    taken,
+    undone_on_bad_input,
 )
-from sclip_seg.sharing import Journal, forget, segmentor_of
-from sclip_seg.vocabulary import Vocabulary
-from sclip_seg.work_folder import PROGRESS, check_places, is_first_rank, keep_result, taken, undone_on_bad_input
+from sclip_seg.options import add_options
+from sclip_seg.words.vocabulary import Vocabulary
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

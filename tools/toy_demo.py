@@ -23,10 +23,9 @@ from toy_world import make
 
 from sclip_seg.command import Parser, run
 from sclip_seg.config import CONFIGS
-from sclip_seg.datasets import make_palette
-from sclip_seg.drawing import LINE, overlay
+from sclip_seg.drawing import LINE, make_palette, overlay
 from sclip_seg.files import write_atomically
-from sclip_seg.vocabulary import Vocabulary
+from sclip_seg.words.vocabulary import Vocabulary
 
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),

@@ -10,10 +10,10 @@ residual-scaling figure X + α·MHA is `attention_scale`.
 
 from typing import Literal
 
-from ..attention import Attention, given, softmax
 from ..errors import InputError
 from ..registry import ATTENTION
-from ..trace import QKV
+from ..towers.attention import Attention, given, softmax
+from ..towers.trace import QKV
 
 
 @ATTENTION.register_module()

@@ -6,9 +6,9 @@ The network as it was trained; patch tokens are projected like the class token. 
 `LastBlock` with residual and FFN. Official code: github.com/openai/CLIP (which reads the class token only).
 """
 
-from ..attention import Attention, softmax
 from ..registry import ATTENTION
-from ..trace import QKV
+from ..towers.attention import Attention, softmax
+from ..towers.trace import QKV
 
 
 @ATTENTION.register_module()

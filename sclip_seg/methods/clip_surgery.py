@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..attention import Attention
 from ..registry import TAILS
 from ..settings import Count
-from ..tail import SecondPath
-from ..trace import QKV, Trace
+from ..towers.attention import Attention
+from ..towers.tail import SecondPath
+from ..towers.trace import QKV, Trace
 from .clearclip import vv
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 TEMPERATURE = 2.0
 

@@ -27,11 +27,11 @@ from torch import Tensor
 
 from ..registry import TAILS
 from ..settings import Count, Positive
-from ..tail import LastBlock, cosines
-from ..trace import QKV, Trace
+from ..towers.tail import LastBlock, cosines
+from ..towers.trace import QKV, Trace
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 ENLARGE = 4  # the cluster maps before the median, whose side is twice that less one
 

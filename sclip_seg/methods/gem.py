@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import Attention, softmax
 from ..registry import TAILS
 from ..settings import Count, Natural, Positive
-from ..tail import SecondPath
-from ..trace import QKV
+from ..towers.attention import Attention, softmax
+from ..towers.tail import SecondPath
+from ..towers.trace import QKV
 
 
 @TAILS.register_module()

@@ -24,15 +24,15 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
-from ..attention import Attention
 from ..registry import TAILS
 from ..settings import Count, Share
-from ..tail import LastBlock, cosines
-from ..trace import QKV, Trace, relative
+from ..towers.attention import Attention
+from ..towers.tail import LastBlock, cosines
+from ..towers.trace import QKV, Trace, relative
 from .sclip import csa
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 KERNEL, SPREAD = 11, 5.0  # of the blur, in pixels
 

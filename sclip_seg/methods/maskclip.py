@@ -28,14 +28,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import Attention, identity
 from ..registry import ATTENTION, TAILS
 from ..settings import Real, Share
-from ..tail import LastBlock
-from ..trace import QKV, Trace
+from ..towers.attention import Attention, identity
+from ..towers.tail import LastBlock
+from ..towers.trace import QKV, Trace
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 TEMPERATURE = 100.0
 REMOVED = -100.0  # the score of a query that prompt denoising took out, as released

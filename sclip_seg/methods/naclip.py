@@ -11,10 +11,10 @@ which convolves one-hot maps with a window; the closed form is equal to 6e-8. PA
 import torch
 from torch import Tensor
 
-from ..attention import Attention, softmax
 from ..registry import ATTENTION
 from ..settings import Positive
-from ..trace import QKV
+from ..towers.attention import Attention, softmax
+from ..towers.trace import QKV
 
 
 @ATTENTION.register_module()

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
 from ..settings import Real
-from ..tail import Tail
-from ..trace import Trace
+from ..towers.attention import AttentionMaps
+from ..towers.tail import Tail
+from ..towers.trace import Trace
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 
 @TAILS.register_module()

@@ -34,19 +34,19 @@ import torch.nn.functional as F
 from scipy.ndimage import label
 from torch import Tensor
 
-from ..attention import Attention, softmax
 from ..errors import InputError
-from ..kept import on
-from ..refine.pamr import PAMR
+from ..picture.refine.pamr import PAMR
 from ..registry import TAILS
 from ..settings import Count, Positive, Real, Share
-from ..tail import LastBlock, cosines
-from ..trace import QKV, Trace, relative
+from ..towers.attention import Attention, softmax
+from ..towers.kept import on
+from ..towers.tail import LastBlock, cosines
+from ..towers.trace import QKV, Trace, relative
 from .clip import qk
 from .naclip import neighbourhood
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 BASES = {"naclip": ("kk",), "clearclip": ("qq",), "vanilla": ("qk",), "sclip": ("qq", "kk")}
 

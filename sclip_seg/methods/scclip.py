@@ -26,14 +26,14 @@ import torch.nn.functional as F
 from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
-from ..attention import Attention, AttentionMaps, given, softmax
 from ..registry import TAILS
 from ..settings import Count, Real
-from ..tail import Tail
-from ..trace import QKV, Trace, relative
+from ..towers.attention import Attention, AttentionMaps, given, softmax
+from ..towers.tail import Tail
+from ..towers.trace import QKV, Trace, relative
 
 if TYPE_CHECKING:
-    from ..text import TextBank
+    from ..words.text import TextBank
 
 CONTAMINATION = 0.05
 LARGEST = 10  # tokens that the first release took for anomalous

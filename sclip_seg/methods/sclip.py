@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..attention import Attention, softmax
 from ..registry import ATTENTION
 from ..settings import Count, Seed
-from ..trace import QKV
+from ..towers.attention import Attention, softmax
+from ..towers.trace import QKV
 
 
 @ATTENTION.register_module()

@@ -9,7 +9,7 @@ tokens and mixed by the attention W^k and the values a^k of SAM's last block, he
 
 κ is 1.2 (0 on VOC20, 3 on Cityscapes). On Cityscapes and ADE20K negative thresholds become 0.6, which the released
 `refine_neg_cos=False` does, its name being the wrong way round: `mend_negative=True` here. Cityscapes' pictures are cut
-into two halves for SAM (`halves`). `sclip_seg/spliced.py` is the segmentor that these parts need, `refine/sam.py` the
+into two halves for SAM (`halves`). `picture/spliced.py` is the segmentor that these parts need, `refine/sam.py` the
 refinement of its labels. Official code: github.com/YuHengsss/Trident (`open_clip/transformer.py`, `trident.py`).
 """
 
@@ -21,16 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import AttentionMaps
 from ..registry import GUIDES, TAILS
 from ..settings import Real
-from ..tail import Tail
-from ..trace import Trace
+from ..towers.attention import AttentionMaps
+from ..towers.tail import Tail
+from ..towers.trace import Trace
 from .proxyclip import proxy_maps, proxy_weights, values_on
 
 if TYPE_CHECKING:
-    from ..guide import LastAttention
-    from ..text import TextBank
+    from ..towers.guide import LastAttention
+    from ..words.text import TextBank
 
 CEILING, MENDED = 0.9, 0.6
 

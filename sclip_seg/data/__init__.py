@@ -1,0 +1,1 @@
+"""Pictures and labels: datasets, their files read as data, what is checked of them, how they are prepared."""

@@ -1,0 +1,282 @@
+"""Runs the cells of a grid, each in a process of its own, as many at a time as there are slots.
+
+A cell's folder is locked while it is worked on, by the grid and by the run itself (`work_folder`), so that a cell whose
+grid was killed is not begun twice: it waits at the end of the queue until it is finished or free. Two grids can
+therefore share a folder, and their work. A run that was stopped is gone on with, from the journal that it keeps.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from filelock import FileLock, Timeout
+from mmengine.config import Config
+
+from ...errors import InputError
+from ...files import write_atomically
+from ..work_folder import PROGRESS, is_at_work
+from .cell import Request, count_pictures
+from .screen import Screen, clock
+
+POLL, GRACE = 0.1, 10.0  # seconds: between two looks at the processes, and for one to end when it is asked to
+AGAIN = 2.0  # seconds between two looks at the cells that other processes work on
+LAST_LINES = 5
+
+
+class Busy(Exception):
+    """Another process works on the cell."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: `done`, `skipped` (it was finished) or `failed`, with `reason` its last lines."""
+
+    request: Request
+    state: str
+    result: dict | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Job:
+    """A cell that is being measured."""
+
+    request: Request
+    config: Config
+    total: int
+    slot: int
+    process: subprocess.Popen
+    lock: FileLock
+    resumed: bool
+    start: float = field(default_factory=time.monotonic)
+    pictures: int = 0
+    _offset: int = 0
+
+    def look(self) -> int:
+        """Pictures that its journal has by now."""
+        journal = self.request.folder / PROGRESS / "rank0.jsonl"
+        try:
+            with journal.open("rb") as file:
+                file.seek(self._offset)
+                new = file.read()
+        except OSError:
+            return self.pictures
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self.pictures += whole.count(b'"index"')
+        return self.pictures
+
+
+class GridRun:
+    """Works the requests off, in order.
+
+    Args:
+        program: the command that measures a cell, before the arguments.
+        slots: for each cell at a time, what its environment has beside the common one.
+        stopped: asked between two looks; when it says yes, the processes are ended and the rest is left.
+        anew: measure finished cells too, and go on with none that was stopped.
+        same_code: what other code has measured is measured again.
+    """
+
+    def __init__(
+        self,
+        program: Sequence[str],
+        slots: Sequence[dict[str, str]],
+        screen: Screen,
+        stopped: Callable[[], bool] = lambda: False,
+        anew: bool = False,
+        same_code: bool = False,
+    ) -> None:
+        self.program, self.slots, self.screen, self.stopped = list(program), list(slots), screen, stopped
+        self.anew, self.same_code = anew, same_code
+        self.waiting: deque[Request] = deque()
+        self.running: list[Job] = []
+        self.elsewhere: list[Request] = []
+        self.outcomes: list[Outcome] = []
+        self.counted: dict[str, int | InputError] = {}
+        self.digests: dict[str, str] = {}
+        self.told: set[str] = set()
+
+    def run(self, requests: Sequence[Request]) -> list[Outcome]:
+        """The outcomes, in the order of the requests; those of a stopped grid lack what was not finished."""
+        self.waiting.extend(requests)
+        looked = time.monotonic()
+        try:
+            while (self.waiting or self.running or self.elsewhere) and not self.stopped():
+                if not self.waiting and time.monotonic() - looked > AGAIN:
+                    self.waiting.extend(self.elsewhere)
+                    self.elsewhere.clear()
+                    looked = time.monotonic()
+                free = [slot for slot in range(len(self.slots)) if slot not in {job.slot for job in self.running}]
+                while self.waiting and free and not self.stopped():
+                    if self._begin(self.waiting.popleft(), free[0]):
+                        free.pop(0)
+                for job in [job for job in self.running if job.process.poll() is not None]:
+                    self._finish(job)
+                self.screen.show(self.table())
+                if self.running or self.elsewhere:
+                    time.sleep(POLL)
+        finally:
+            self.screen.show([])
+            self._end()
+        order = {request.cell.key: place for place, request in enumerate(requests)}
+        return sorted(self.outcomes, key=lambda outcome: order[outcome.request.cell.key])
+
+    def table(self) -> list[str]:
+        """A line for each cell at work, and one for the whole."""
+        width = max((len(job.request.cell.key) for job in self.running), default=0)
+        lines = [
+            f"  {job.request.cell.key:{width}}  {job.look()} of {job.total} pictures  "
+            f"{clock(time.monotonic() - job.start)}"
+            for job in self.running
+        ]
+        return [*lines, self.summary()]
+
+    def summary(self) -> str:
+        """`done 3, skipped 0, failed 1, running 2, left 4, about 12:30 to go`."""
+        states = [outcome.state for outcome in self.outcomes]
+        parts = [f"{state} {states.count(state)}" for state in ("done", "skipped", "failed")]
+        if self.running or self.waiting or self.elsewhere:
+            parts += [f"running {len(self.running)}", f"left {len(self.waiting)}"]
+            parts += [f"elsewhere {len(self.elsewhere)}"] if self.elsewhere else []
+            left = self.remaining()
+            parts += [f"about {clock(left)} to go"] if left is not None else []
+        return ", ".join(parts)
+
+    def remaining(self) -> float | None:
+        """Seconds that are left, by the cells done so far, those of the same dataset first; None before the first."""
+        by_dataset: dict[str, list[float]] = {}
+        for outcome in self.outcomes:
+            if outcome.state == "done":
+                by_dataset.setdefault(outcome.request.cell.dataset, []).append(outcome.seconds)
+        if not by_dataset:
+            return None
+        overall = mean(mean(times) for times in by_dataset.values())
+        expected = {dataset: mean(times) for dataset, times in by_dataset.items()}
+        left = sum(expected.get(request.cell.dataset, overall) for request in self.waiting)
+        for job in self.running:
+            whole = expected.get(job.request.cell.dataset, overall)
+            left += max(whole - (time.monotonic() - job.start), 0)
+        return left / len(self.slots)
+
+    def _begin(self, request: Request, slot: int) -> bool:
+        """Whether a process was started; otherwise the cell's outcome is known."""
+        missing = None
+        try:
+            config = request.load()
+            try:
+                total = count_pictures(config, self.counted)
+            except InputError as error:
+                missing, total = error, None
+            record = request.record(config)
+            if self._skip(request, config, total, record):
+                return False
+            if missing:
+                raise missing
+            request.check_overwrite()
+            lock = _lock(request.folder)
+        except InputError as error:
+            self._note(Outcome(request, "failed", reason=str(error)))
+            return False
+        except Busy:
+            self._leave(request)
+            return False
+        # Another grid may have finished the cell before the lock was had.
+        if self._skip(request, config, total, record):
+            lock.release()
+            return False
+        resume = not self.anew and request.recorded() == record and (request.folder / PROGRESS).is_dir()
+        write_atomically(request.folder / "cell.json", json.dumps(record, indent=2) + "\n")
+        with (request.folder / "log.txt").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [*self.program, *request.arguments(resume)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.slots[slot],
+                start_new_session=True,  # the terminal's Ctrl-C reaches this process only, which ends the others
+            )
+        wanted = min(request.limit or total, total)
+        self.running.append(Job(request, config, wanted, slot, process, lock, resume))
+        if not self.screen.is_live:
+            self.screen.say(f"{'goes on' if resume else 'begins'}: {request.cell.key}")
+        return True
+
+    def _skip(self, request: Request, config: Config, total: int | None, record: dict) -> bool:
+        result = None if self.anew else request.finished(config, total, self.digests)
+        if result is None or (self.same_code and request.recorded().get("code") != record["code"]):
+            return False
+        self._note(Outcome(request, "skipped", result))
+        return True
+
+    def _leave(self, request: Request) -> None:
+        self.elsewhere.append(request)
+        if request.cell.key not in self.told:
+            self.told.add(request.cell.key)
+            self.screen.say(f"waits: {request.cell.key}: another process is at work in {request.folder}")
+
+    def _finish(self, job: Job) -> None:
+        self.running.remove(job)
+        job.lock.release()
+        seconds, status = time.monotonic() - job.start, job.process.returncode
+        total = count_pictures(job.config, self.counted)
+        result = job.request.finished(job.config, total) if status == 0 else None
+        if result:
+            self._note(Outcome(job.request, "done", result, seconds=seconds))
+            return
+        ended = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+        if status == 0:
+            ended = f"{job.request.folder / 'result.json'} is not of this config and these pictures"
+        if job.resumed:
+            ended += "; it went on with a run that was stopped: --anew begins from the first picture"
+        reason = "\n".join([*last_lines(job.request.folder / "log.txt"), ended])
+        self._note(Outcome(job.request, "failed", reason=reason, seconds=seconds))
+
+    def _note(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        key = outcome.request.cell.key
+        if outcome.state == "failed":
+            lines = outcome.reason.splitlines()
+            self.screen.say(f"failed: {key}: {next((line for line in lines if line.startswith('error:')), lines[0])}")
+        elif outcome.state == "done":
+            self.screen.say(f"done: {key}: mIoU {outcome.result['miou']:.2f}  ({clock(outcome.seconds)})")
+
+    def _end(self) -> None:
+        """Ends what still runs, with the processes that it has started itself."""
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            for job in self.running:
+                if job.process.poll() is None:
+                    os.killpg(job.process.pid, sent)
+            deadline = time.monotonic() + GRACE
+            while any(job.process.poll() is None for job in self.running) and time.monotonic() < deadline:
+                time.sleep(POLL)
+        for job in self.running:
+            job.lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Busy from error
+    if is_at_work(folder):
+        lock.release()
+        raise Busy
+    return lock
+
+
+def last_lines(path: Path) -> list[str]:
+    """The last lines of a log that say something; the redrawn ones of a progress bar count as lines."""
+    lines = re.split(r"[\r\n]+", path.read_text(encoding="utf-8", errors="replace"))
+    return [line.rstrip() for line in lines if line.strip()][-LAST_LINES:]

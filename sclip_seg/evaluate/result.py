@@ -1,0 +1,187 @@
+"""What a score was measured with: the result file and the one-line signature beside the mIoU."""
+
+import hashlib
+import json
+import platform
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmseg.datasets import BaseSegDataset
+
+from ..data.digest import label_rule
+from ..picture.segmentor import OpenVocabSegmentor
+from ..towers.guide import Guide
+from ..version import __version__
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
+CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
+
+
+def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int, data: str = "") -> str:
+    """Everything that moves the score, in the manner of sacreBLEU: `key:value|key:value|...`.
+
+    Two runs with one signature on one machine give one score; what only moves speed or memory is left out.
+    `data`: the digest of what was scored (`data_digest`).
+    """
+    counted = f"{images}/{total}" if images != total else f"{total}"
+    backbone, window, rule = model.backbone, model.window, model.labelling
+    size, extra = model.data_preprocessor, model.auxiliary
+    settings = config.model.backbone
+    crop = f"{window['crop']}/{window['stride']}" if window["crop"] else "whole"
+    fields = {
+        "method": config.axes.method,
+        "tail": describe(without_places(settings.tail)),
+        "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
+        "act": backbone.inputs.act,
+        "pixels": backbone.inputs.pixels,
+        "positions": backbone.position_rule,
+        "data": f"{config.axes.dataset}[{counted}]" + (f"#{data}" if data else ""),
+        "vocabulary": f"{model.vocabulary.name}#{model.vocabulary.digest}",
+        "auxiliary": f"{extra.name}#{extra.digest}*{extra.weight:g}" if extra else "none",
+        "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
+        "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
+        "window": f"{crop}/{window['padding']}" + (f"/{window['unit']}" if window["unit"] else ""),
+        "scale": f"{rule.logit_scale:g}",
+        "background": f"{rule.background}<{rule.background_threshold:g}",
+        "area": f"{rule.min_area:g}",
+        "refine": "+".join(refinements(config)) or "none",
+        "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
+        "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
+        "precision": model.precision,
+        "version": __version__,
+    }
+    return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def settings_of_counts(config: Config, model: OpenVocabSegmentor, dataset: BaseSegDataset) -> dict[str, object]:
+    """All that the counts of a picture depend on beside its own two files, by name, as plain data.
+
+    The signature says what the model does, the others what stands around it: where files become arrays, where values
+    become classes, and what computes. A journal is believed by whoever has the same.
+    """
+    own = [sys.modules.get(name) for name in config.get("custom_imports", {}).get("imports", ())]
+    return {
+        "signature": signature(config, model, 0, 0),
+        "normalisation": [list(model.backbone.mean), list(model.backbone.std)],
+        "classes": list(dataset.metainfo["classes"]),
+        "label rule": label_rule(dataset),
+        "pipeline": [describe(step) for step in config.test_dataloader.dataset.pipeline],
+        "metric": describe(config.test_evaluator),
+        "device": next(model.parameters()).device.type,
+        "versions": versions(),
+        "code": code_digest(*(module.__file__ for module in own if module and module.__file__)),
+    }
+
+
+def refinements(config: Config) -> list[str]:
+    """The steps on scores and labels, SAM's last."""
+    steps = [describe(step) for step in config.model.get("refine", ())]
+    sam = config.model.get("sam_refine")
+    return steps if sam is None else [*steps, f"SAM{describe(dict(sam, checkpoint=_base_name(sam.get('checkpoint'))))}"]
+
+
+def without_places(tail: dict) -> dict:
+    """A tail's config without where the weights of its guides lie, whose names and digests stand elsewhere."""
+    places = ("pretrained", "folder")
+    return {
+        key: {k: v for k, v in value.items() if k not in places} if key in ("guide", "affinity") else value
+        for key, value in tail.items()
+    }
+
+
+def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
+    """Name and weights' digest of each second model."""
+    found = [module for module in model.backbone.tail.modules() if isinstance(module, Guide)]
+    return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
+
+
+def own_steps(config: Config) -> list[dict]:
+    """The pipeline's steps that change what is counted: all but loading and packing."""
+    usual = ("LoadImageFromFile", "LoadPicture", "LoadLabels", "PackSegInputs")
+    return [step for step in config.test_dataloader.dataset.pipeline if step["type"] not in usual]
+
+
+def describe(component: dict | str) -> str:
+    """`dict(type='A', b=1)` as `A(b=1)`, keys in order."""
+    if not isinstance(component, dict):
+        return str(component)
+    options = [f"{k}={describe(v)}" for k, v in sorted(component.items()) if k != "type"]
+    name = str(component.get("type", ""))  # a dict of plain options has none
+    return f"{name}({','.join(options)})" if options else name
+
+
+def template_name(name: str | list[str], templates: tuple[str, ...]) -> str:
+    """The name of a template set, or the digest of a list of one's own."""
+    return name if isinstance(name, str) else f"own#{short_hash(templates)}"
+
+
+def _base_name(pretrained: str | None) -> str:
+    return Path(pretrained).name if pretrained else "random"
+
+
+def short_hash(content: object) -> str:
+    """Twelve hex digits over anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def config_digest(config: Config) -> str:
+    """Of the resolved config, less what says where things are put and what they are called there."""
+    apart = ("work_dir", "experiment_name", "launcher", "custom_hooks")
+    return short_hash({k: v for k, v in config.to_dict().items() if k not in apart})
+
+
+@cache
+def code_digest(*others: str) -> str:
+    """Of everything that computes a score: the package, `others` (paths of files), and the libraries' versions."""
+    package = Path(__file__).parents[1]
+    files = sorted(
+        path for pattern in CODE for path in package.rglob(pattern) if package / "evaluate" / "grid" not in path.parents
+    )
+    return short_hash([versions(), *(short_hash(path.read_bytes().hex()) for path in [*files, *map(Path, others)])])
+
+
+def commit() -> str | None:
+    """The commit that the package runs from, with `+` when files differ from it; None outside a repository."""
+    where = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*where, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*where, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and the libraries that compute."""
+    return {"sclip_seg": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
+
+
+def _version(package: str) -> str:
+    """Of a package, or of the release of it that a machine without a screen has."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-headless")
+
+
+def device_name() -> str:
+    """Of what computes: the GPU, or the CPU with its threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = re.search(r"model name\s*: (.*)", _cpu_info())
+    return f"{model[1] if model else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_info() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,266 @@
+"""`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ..drawing import make_palette
+from ..errors import InputError
+from ..registry import STEPS
+from ..settings import Count, Natural, Pixels, Positive, Share, checked
+from ..towers.kept import on
+from ..words.auxiliary_texts import AuxiliaryTexts
+from ..words.templates import templates as template_set
+from ..words.text import TextBank, text_bank
+from ..words.vocabulary import Vocabulary
+from .preprocessor import LONG_SIDE, Preprocessor
+from .refine.step import LabelStep, ScoreStep
+from .scores import DenseMaps, Labelling, StitchedMaps
+from .window import Axis, Windows, windows
+
+
+class WindowSettings(TypedDict, total=False):
+    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `window.windows`."""
+
+    crop: Pixels | None
+    stride: Pixels | None
+    batch: Count
+    padding: Literal["stretch", "symmetric"]
+    unit: Pixels | None
+
+
+@MODELS.register_module()
+@checked
+class OpenVocabSegmentor(BaseSegmentor):
+    """Training-free segmentation of a picture with the words of a vocabulary.
+
+    Args:
+        backbone: config of `DenseCLIP`, the method's tail in it.
+        vocabulary: shipped name, path or inline list (`Vocabulary.load`).
+        short_side, long_side: size that a picture is read at (`Preprocessor`).
+        window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
+            `padding` 'stretch' or 'symmetric', to a multiple of `unit`, which is the patches' own (`window.windows`).
+        logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
+        refine: names or configs of steps, in order: those on the score maps, then those on the labels made from them:
+            `['PAMR']`, `[dict(type='PAMR', steps=10), dict(type='Closing')]`.
+        auxiliary: `texts` and `weight` of further texts for the classes (`AuxiliaryTexts.load`), or None.
+        templates: name of a template set, or a list of templates.
+        precision: 'fp32', 'bf16' or 'fp16' of both towers; 'auto' is fp16 on CUDA, as the authors ran, fp32 elsewhere.
+        text_cache: folder that keeps text banks, or None.
+        keep_scores: leave the class probabilities (K, H, W) in `seg_logits` of the results.
+        pretrained, train_cfg: None; mmseg's `init_model` sets them.
+    Raises:
+        InputError: settings that contradict each other or the vocabulary.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        vocabulary: str | list,
+        short_side: Pixels | None = 336,
+        long_side: Pixels = LONG_SIDE,
+        window: WindowSettings | None = None,
+        logit_scale: Positive = 40.0,
+        background: Natural | None = None,
+        background_threshold: Share = 0.0,
+        min_area: Share = 0.0,
+        refine: list[dict | str] | tuple[dict | str, ...] = (),
+        auxiliary: dict | None = None,
+        templates: str | list[str] | tuple[str, ...] = "imagenet80",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        text_cache: str | None = None,
+        keep_scores: bool = False,
+        pretrained: None = None,
+        train_cfg: None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.data_preprocessor = Preprocessor(
+            self.backbone.mean, self.backbone.std, self.backbone.patch, short_side, long_side
+        )
+        self.templates = template_set(templates)
+        self.window = dict(crop=224, stride=112, batch=16, padding="stretch", unit=None) | (window or {})
+        steps = [STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine]
+        order = [isinstance(step, LabelStep) for step in steps]
+        if order != sorted(order):
+            raise InputError(f"refine has a step on score maps after one on labels: {refine}")
+        self.score_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, ScoreStep))
+        self.label_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, LabelStep))
+        self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
+        self.logit_scale = logit_scale
+        self.windows_over((self.backbone.patch, self.backbone.patch))  # refuses sizes that contradict each other
+        self.encoded: dict[str, Tensor] = {}  # features of the queries that were ever asked for
+        self.set_vocabulary(vocabulary, background, background_threshold, min_area)
+        self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
+        if self.auxiliary is not None:
+            self.auxiliary.check(self.vocabulary)
+
+    @checked
+    def set_vocabulary(
+        self,
+        vocabulary: str | Sequence[str | Sequence[str]],
+        background: Natural | None = None,
+        background_threshold: Share = 0.0,
+        min_area: Share = 0.0,
+    ) -> None:
+        """Other words from now on, for the tower as it is; the arguments are those of the class.
+
+        Queries that were encoded before are not encoded again. Auxiliary texts, which belong to the words before, go.
+        Raises InputError, and then everything is as it was.
+        """
+        words = Vocabulary.load(vocabulary)
+        sizes, winner = (torch.tensor(n) for n in ([len(queries) for queries in words.classes], words.winner))
+        labelling = Labelling(sizes, self.logit_scale, background, background_threshold, min_area, winner)
+        if background is None and (background_threshold or min_area):
+            raise InputError(
+                "background_threshold and min_area need a background class, and this vocabulary has none "
+                "(background=None): low scores would be given to a class of their own"
+            )
+        if background is not None and background >= len(words):
+            raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
+        self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
+        self.text: TextBank | None = None
+        self._dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
+
+    @property
+    def dataset_meta(self) -> dict:
+        """Names and colours of the classes, where mmseg looks for them."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, other: dict) -> None:
+        """Keeps those of the vocabulary: mmseg's inferencer, given no checkpoint, sets Cityscapes'."""
+
+    def settle(self) -> None:
+        """Settles the precision where the model now is.
+
+        fp32 is that of the whole of fp32 on a GPU too: where torch would round the factors of products and
+        convolutions to TF32's 10 bits (convolutions do so unless told otherwise), it does no longer in this process.
+        """
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+        if self.precision == "auto":
+            self.precision = "fp16" if next(self.backbone.parameters()).is_cuda else "fp32"
+        self.backbone.set_precision(self.precision)
+
+    def prepare(self) -> None:
+        """Settles the precision where the model now is, and encodes or loads the text bank. Done once a vocabulary."""
+        if self.text is not None:
+            return
+        self.settle()
+        like = next(self.backbone.parameters())
+        encode = partial(
+            text_bank,
+            self.backbone.clip,
+            self.backbone.arch,
+            templates=self.templates,
+            key=f"{self.backbone.digest} {self.precision} {like.device.type}",
+            cache=Path(self.text_cache) if self.text_cache else None,
+            known=self.encoded,
+        )
+        bank = encode(self.vocabulary)
+        if self.auxiliary is not None:
+            bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
+        self.text = bank.to(like)
+        self.labelling = self.labelling.to(like.device)
+
+    @torch.no_grad()
+    def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Labels of normalised pictures (3, h, w) of any sizes, at each sample's `ori_shape`.
+
+        Fills `pred_sem_seg` (1, H, W) and, if kept, `seg_logits` (K, H, W). Neighbours of one size share the trunk's
+        batches, which moves nothing but the last digits of a score.
+        """
+        self.prepare()
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for sample, (labels, maps) in zip(samples, self.segment(inputs, samples), strict=True):
+            sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
+            if self.keep_scores:
+                sample.set_data({"seg_logits": PixelData(data=self.labelling.probabilities(maps))})
+        return samples
+
+    def segment(
+        self, inputs: list[Tensor], samples: list[SegDataSample]
+    ) -> Iterator[tuple[Tensor, StitchedMaps | DenseMaps]]:
+        """Labels (H, W) of each picture, and the refined score maps that they were made of, one after the other."""
+        sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
+        for picture, scored in zip(inputs, self.score(inputs, sizes, originals_of(samples)), strict=True):
+            maps = self.refine(scored, picture)
+            yield self.label(maps, scored, picture), maps
+
+    def fitted(self, picture: Tensor) -> Tensor:
+        """The picture (3, h, w) as windows are cut from it."""
+        return picture
+
+    def windows_over(self, size: tuple[int, int], whole: bool = False) -> Windows:
+        """The windows over a network input of `size` (h, w); `whole`: a single one."""
+        w = self.window
+        unit = w["unit"] or self.backbone.unit
+        return windows(size, None if whole else w["crop"], w["stride"], self.backbone.patch, w["padding"], unit)
+
+    def score(
+        self,
+        pictures: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        originals: Sequence[Tensor | None] = (),
+    ) -> Iterator[StitchedMaps]:
+        """Cosine maps of the queries over normalised pictures (3, h, w), at `sizes` (H, W), one after the other.
+
+        `originals`: the pictures (3, H, W), uint8 BGR, as the pipeline delivered them, where the preprocessor keeps
+        them. The windows of neighbours of one size go through the trunk together.
+        """
+        pairs = zip(pictures, sizes, strict=True)
+        for shape, group in groupby(pairs, key=lambda pair: tuple(pair[0].shape[1:])):
+            group = list(group)
+            plan = self.windows_over(shape)
+            batches = plan.cut([picture for picture, _ in group], self.window["batch"])
+            tiles = torch.cat([self.backbone.score(batch, self.text) for batch in batches])
+            for own, (_, (height, width)) in zip(tiles.split(len(plan)), group, strict=True):
+                rows = on(own.device, Axis.operator, plan.rows, height, own.shape[2])
+                columns = on(own.device, Axis.operator, plan.columns, width, own.shape[3])
+                yield StitchedMaps(plan.lattice(own), rows, columns)
+
+    def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
+        """The maps after every step on scores, or as they are when there is none."""
+        for step in self.score_steps:
+            maps = DenseMaps(step(maps.dense(), picture))
+        return maps
+
+    def label(self, maps: StitchedMaps | DenseMaps, scored: StitchedMaps, picture: Tensor) -> Tensor:
+        """Labels (H, W) of refined maps after every step on labels; `scored` are the maps before they were refined."""
+        labels = self.labelling.labels(maps)
+        for step in self.label_steps:
+            labels = step(labels, picture)
+        return labels
+
+    def _forward(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
+        return self.extract_feat(inputs)
+
+    def extract_feat(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Patch features (D, h, w) of each picture, read as one window."""
+        self.prepare()
+        return [self.backbone(picture[None], self.text)[0] for picture in inputs]
+
+    def encode_decode(self, inputs: list[Tensor], batch_data_samples: list[SegDataSample]) -> list[Tensor]:
+        """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""
+        self.prepare()
+        shapes = [sample.ori_shape for sample in batch_data_samples]
+        maps = zip(self.score(inputs, shapes, originals_of(batch_data_samples)), inputs, strict=True)
+        return [self.labelling.probabilities(self.refine(m, picture)) for m, picture in maps]
+
+    def loss(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict:
+        raise NotImplementedError("the methods are training-free: there is no loss")
+
+
+def originals_of(samples: Sequence[SegDataSample]) -> list[Tensor | None]:
+    """The pictures that the preprocessor kept in the samples, taken out of them."""
+    return [sample.pop("original", None) for sample in samples]

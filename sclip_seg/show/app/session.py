@@ -1,0 +1,186 @@
+"""What the page computes: a picture and words in, labels and attention out. It knows no page."""
+
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...data.loading import read_picture
+from ...drawing import overlay, shares
+from ...errors import InputError
+from ...words.read import split_words
+from ..attention import heat
+from ..predictor import Predictor, load
+
+LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
+PACKAGE = Path(__file__).parents[2]
+KEPT = 4  # models in memory
+MOST_CHARACTERS, MOST_WORDS = 20_000, 2_000  # of words and background words together
+Report = Callable[[float, str], None]
+
+
+def silent(share: float, text: str) -> None:
+    """Reports to nobody."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: `words` and `background` as typed, methods and a backbone by name."""
+
+    words: str
+    background: str
+    methods: tuple[str, ...]
+    backbone: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`pixels` (H, W, 3) uint8 RGB as they are worked on; `size` (height, width): of the file; `told` while reading."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    told: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Its size, whether it was scaled down, and what was told of how it was read."""
+        (height, width), (h, w) = self.size, self.pixels.shape[:2]
+        note = f"The picture is {width} x {height} pixels"
+        return [f"{note}." if (h, w) == self.size else f"{note}; it is scaled down to {w} x {h}.", *self.told]
+
+    def at(self, x: float, y: float) -> tuple[int, int]:
+        """The point (y, x) of the pixels for one of the file's."""
+        point = np.array([y, x]) * self.pixels.shape[:2] / self.size
+        return tuple(point.astype(int).tolist())
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found: `labels` (H, W) of K `classes`, in `palette`'s colours; `background` stays unpainted."""
+
+    method: str
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: list[list[int]]
+    background: int | None
+
+    def over(self, picture: np.ndarray, opacity: float) -> np.ndarray:
+        """The picture (H, W, 3) under the colours of its classes."""
+        return overlay(picture, self.labels, self.palette, opacity, self.background)
+
+    @property
+    def shares(self) -> list[float]:
+        """Of all pixels, class by class; two classes of one name stay two."""
+        return [share for _, share in sorted(shares(self.labels, len(self.classes)))]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a point looks at under a method: a picture of it (H, W, 3), or why there is none."""
+
+    method: str
+    image: np.ndarray | None
+    reason: str = ""
+
+
+class Session:
+    """Pictures and words in, labels and attention out; the last few models stay in memory. One caller at a time."""
+
+    def __init__(self, device: str | None = None, kept: int = KEPT) -> None:
+        self.device, self.kept = device, kept
+        self.models: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
+
+    def model(self, method: str, backbone: str) -> Predictor:
+        """The model of a method, built unless it is one of the last few."""
+        key = method, backbone
+        if key not in self.models:
+            while len(self.models) >= self.kept:
+                self.models.popitem(last=False)
+            self.models[key] = load(method, backbone, device=self.device)
+        self.models.move_to_end(key)
+        return self.models[key]
+
+    def run(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> tuple[list[Found], list[str]]:
+        """What each method finds in a picture (H, W, 3) uint8 RGB, and what a user should know about the words."""
+        found = []
+        check(wish)
+        words = split_words(wish.words)  # refuses what is wrong with them before models are loaded; reads no file
+        background = split_words(wish.background) if wish.background.strip() else None
+        with heard() as notes:
+            for index, method in enumerate(wish.methods):
+                report(index / len(wish.methods), f"{method}: loading")
+                model = self.model(method, wish.backbone)
+                model.set_words(words, background)
+                report((index + 0.5) / len(wish.methods), f"{method}: computing")
+                prediction = model(picture)
+                labels = prediction.labels.astype(np.uint16)  # its score maps, which are large, are not kept
+                found.append(Found(method, labels, prediction.classes, prediction.palette, prediction.background))
+        return found, notes
+
+    def look(self, picture: np.ndarray, point: tuple[int, int], wish: Wish, report: Report = silent) -> list[Look]:
+        """What a point (y, x) of a picture looks at under each method; words are needed by those with feedback only."""
+        looks = []
+        check(wish)
+        with heard():
+            for index, method in enumerate(wish.methods):
+                report(index / len(wish.methods), f"{method}: attention")
+                model = self.model(method, wish.backbone)
+                if wish.words.strip():
+                    background = split_words(wish.background) if wish.background.strip() else None
+                    model.set_words(split_words(wish.words), background)
+                else:
+                    model.forget_words()  # those of a run before are not asked for now
+                try:
+                    looks.append(Look(method, heat(picture, model.attention(picture, [point])[0])))
+                except InputError as error:
+                    looks.append(Look(method, None, str(error)))
+        return looks
+
+
+def check(wish: Wish) -> None:
+    """Raises InputError for more words than a page that others use as well should compute with."""
+    text = f"{wish.words},{wish.background}"
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"the words have {len(text) - 1} characters, and this page takes {MOST_CHARACTERS}")
+    count = text.count(",") + text.count(";") + 1
+    if count > MOST_WORDS:
+        raise InputError(f"these are {count} words, and this page takes {MOST_WORDS}")
+
+
+def open_picture(path: str | Path | None) -> Picture:
+    """The file, scaled down to `LONG_SIDE`. Raises InputError, in words, where there is none or it cannot be read."""
+    if not path:
+        raise InputError("there is no picture: upload one, paste one, or take an example")
+    if not os.path.isfile(path):
+        raise InputError(f"{Path(path).name} cannot be read as a picture: it is no longer kept here; give it again")
+    try:
+        with heard() as told:
+            pixels = read_picture(path)[..., ::-1]
+    except InputError as error:  # its message names the upload's place on this machine, which tells a user nothing
+        reason = str(error).rsplit("cannot be read: ", 1)[-1].replace(str(path), Path(path).name)
+        raise InputError(f"{Path(path).name} cannot be read as a picture: {reason}") from error
+    size = pixels.shape[:2]
+    scale = LONG_SIDE / max(size)
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in size)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    told = [line.replace(str(path), Path(path).name) for line in told]
+    return Picture(np.ascontiguousarray(pixels), size, tuple(told))
+
+
+@contextmanager
+def heard():
+    """Collects what this package warns of, in a list without repetitions."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield notes
+    # Those of torch and others are not for the user.
+    ours = [str(warning.message) for warning in caught if Path(warning.filename).is_relative_to(PACKAGE)]
+    notes += dict.fromkeys(text.removeprefix("vocabulary inline: ") for text in ours)

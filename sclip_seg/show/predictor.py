@@ -1,0 +1,278 @@
+"""A method made ready for pictures and words of one's own: `sclip_seg.load`.
+
+    seg = sclip_seg.load("sclip", backbone="openai_vit_b16")
+    found = seg("picture.jpg", ["cat", "dog; puppy"], background=["wall", "floor"])
+    found.labels, found.scores, found.classes
+    found.figure("picture.jpg").save("overlay.png")
+
+The words may change from call to call; the tower stays.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from PIL import Image
+from torch import Tensor
+
+from ..config import CONFIGS, WORDS, load_config
+from ..data.loading import read_picture
+from ..drawing import figure, shares
+from ..errors import InputError
+from ..handed_in import existing
+from ..picture.scores import DenseMaps, Labelling, StitchedMaps
+from ..picture.segmentor import OpenVocabSegmentor
+from ..towers.attention import AttentionMaps
+from ..words.read import read_words
+from .arguments import check_block, check_load, check_points, check_stream
+
+Picture = str | Path | Image.Image | np.ndarray
+Words = str | Path | Sequence[str | Sequence[str]]
+BACKGROUND = "background"
+BATCH = 4  # pictures that are held at a time; neighbours of one size share the trunk's batches
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a picture (H, W).
+
+    `labels` (H, W) int64: for each pixel the index of its class; `classes`: their K names; `palette`: K colours RGB;
+    `background`: the index of the background class, or None.
+    """
+
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: list[list[int]]
+    background: int | None
+    queries: tuple[str, ...]
+    maps: StitchedMaps | DenseMaps = field(repr=False)
+    labelling: Labelling = field(repr=False)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Probability of each class at each pixel, (K, H, W) fp32 in [0, 1]; computed when first asked for."""
+        return self.labelling.probabilities(self.maps).cpu().numpy()
+
+    @cached_property
+    def cosines(self) -> np.ndarray:
+        """Score maps of the queries, (Q, H, W) fp32: cosines with the pixels' features, refined if the method does."""
+        return self.maps.dense().cpu().numpy()
+
+    def figure(self, picture: Picture) -> Image.Image:
+        """The picture that this was found in, under its classes' colours, over a legend with their shares.
+
+        Raises InputError for a picture of another size.
+        """
+        pixels = read_picture(picture)[..., ::-1]
+        if pixels.shape[:2] != self.labels.shape:
+            sizes = [f"{width} x {height}" for height, width in (pixels.shape[:2], self.labels.shape)]
+            raise InputError(f"the picture is {sizes[0]} pixels, and this was found in one of {sizes[1]}")
+        return figure(pixels, self.labels, self.classes, self.palette, self.background)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the pixels that each class has, in [0, 1], of those that have any; the largest first."""
+        return {self.classes[c]: share for c, share in shares(self.labels, len(self.classes)) if share}
+
+
+@dataclass(frozen=True)
+class AttentionRow:
+    """What one point of a picture looks at, in one window.
+
+    `rows` (heads, h, w) fp32: the weights of the window's patches, row by row of its grid; `class_token` (heads,): that
+    of the class token, None where the method leaves it out. `window` (top, left, bottom, right), and `area`, the same
+    with the padding that the grid lies over as well, and `point` (y, x) are in pixels of the picture; `cell` (row,
+    column) is the patch that the point is in.
+    """
+
+    rows: np.ndarray
+    class_token: np.ndarray | None
+    window: tuple[float, float, float, float]
+    area: tuple[float, float, float, float]
+    point: tuple[int, int]
+    cell: tuple[int, int]
+
+
+class Predictor:
+    """Pictures and words in, labels and scores out. `model` is the `OpenVocabSegmentor` that computes them."""
+
+    def __init__(self, model: OpenVocabSegmentor, has_words: bool = True) -> None:
+        self.model = model.eval()
+        self.classes = self._named()
+        self.has_words = has_words
+
+    def __call__(
+        self, pictures: Picture | Sequence[Picture], words: Words | None = None, background: Words | None = None
+    ) -> Prediction | list[Prediction]:
+        """The prediction for a picture, or a list of them for a list; `stream` holds only a few of many pictures.
+
+        Args:
+            pictures: paths, PIL pictures, or arrays (H, W, 3) uint8 RGB; of any sizes.
+            words, background: as in `set_words`; None keeps those before.
+        Raises:
+            InputError: a picture that cannot be read, no words, a value of another type.
+        """
+        if words is not None:
+            self.set_words(words, background)
+        elif background is not None:
+            raise InputError("background words need the words of the classes beside them")
+        if isinstance(pictures, list | tuple):
+            return list(self.stream(pictures))
+        return next(self.stream([pictures]))
+
+    def set_words(self, words: Words, background: Words | None = None) -> None:
+        """Other classes from now on; the tower stays, and only words that were never asked for are encoded.
+
+        Args:
+            words: one entry a class, its synonyms separated by ';', as a list or in one text separated by commas:
+                `["cat", "dog; puppy"]`, `"cat, dog; puppy"`; or the path of a class file, as a vocabulary is
+                (`Vocabulary`).
+            background: words of one class more, "background", which becomes class 0.
+        Raises:
+            InputError: empty words, or two classes of one name; the words before stay then.
+        """
+        classes = read_words(words)
+        if background is not None:
+            classes.insert(0, [word for entry in read_words(background) for word in entry])
+        names = [queries[0] for queries in classes]
+        if background is not None:
+            names[0] = BACKGROUND
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"two classes are called {twice[0]!r}: the first word of a class is its name")
+        self.model.set_vocabulary(classes, background=None if background is None else 0)
+        self.classes, self.has_words = self._named(), True
+
+    def forget_words(self) -> None:
+        """No words from now on, until others are given: enough for the attention of methods without feedback."""
+        self.has_words = False
+
+    def _named(self) -> tuple[str, ...]:
+        names, background = list(self.model.vocabulary.names), self.model.labelling.background
+        if background is not None:
+            names[background] = BACKGROUND
+        return tuple(names)
+
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[Prediction]:
+        """Predictions one after the other; a few pictures at a time are read and held."""
+        if not self.has_words:
+            raise InputError("no words: say what to look for, e.g. seg(picture, ['cat', 'dog'])")
+        check_stream(pictures)
+        part = []
+        for picture in pictures:
+            try:
+                part.append(read_picture(picture))
+            except InputError:
+                yield from self._predict(part)  # those before the one that cannot be read
+                raise
+            if len(part) == BATCH:
+                yield from self._predict(part)
+                part = []
+        yield from self._predict(part)
+
+    @torch.no_grad()
+    def _predict(self, pictures: list[np.ndarray]) -> Iterator[Prediction]:
+        model = self.model
+        model.prepare()
+        inputs, samples = self._inputs(pictures)
+        for labels, maps in model.segment(inputs, samples):
+            yield Prediction(
+                labels=labels.cpu().numpy(),
+                classes=self.classes,
+                palette=model.dataset_meta["palette"],
+                background=model.labelling.background,
+                queries=model.vocabulary.queries,
+                maps=maps,
+                labelling=model.labelling,
+            )
+
+    def _inputs(self, pictures: list[np.ndarray]) -> tuple[list[Tensor], list[SegDataSample]]:
+        """Normalised pictures (3, h, w) of (H, W, 3) uint8 BGR ones, and samples that say the size of these."""
+        samples = [SegDataSample(metainfo=dict(ori_shape=picture.shape[:2])) for picture in pictures]
+        raw = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
+        data = self.model.data_preprocessor({"inputs": raw, "data_samples": samples})
+        return data["inputs"], data["data_samples"]
+
+    @torch.no_grad()
+    def attention(
+        self, picture: Picture, points: Sequence[tuple[int, int]], block: int = -1, whole: bool = False
+    ) -> list[AttentionRow]:
+        """What points (y, x) of a picture, in its pixels, look at in a block, by the code that computes the scores.
+
+        A point lies in several windows: shown is the one whose middle it is nearest to. `whole`: the picture is read
+        as one window. Block -1 is the last one; before it, methods look as CLIP was trained, but along a second path.
+
+        Raises InputError for a point outside the picture or a block that the tower has not.
+        """
+        picture = read_picture(picture)
+        height, width = picture.shape[:2]
+        points = check_points(points)
+        check_block(block)
+        for y, x in points:
+            if not (0 <= y < height and 0 <= x < width):
+                raise InputError(f"the point x={x}, y={y} lies outside the picture, {width} wide and {height} high")
+        if self.has_words:
+            self.model.prepare()
+        self.model.settle()
+        image = self.model.fitted(self._inputs([picture])[0][0])
+        scale = np.array([height, width]) / image.shape[1:]
+        plan = self.model.windows_over(image.shape[1:], whole)
+        text = self.model.text if self.has_words else None
+        seen: dict[tuple[int, int, int, int], AttentionMaps] = {}
+        rows = []
+        for point in points:
+            y, x = (np.array(point) + 0.5) / scale
+            top, left, bottom, right = box = plan.around(y, x)
+            if box not in seen:
+                window = plan.pad(image[None, :, top:bottom, left:right])
+                seen[box] = self.model.backbone.attention_maps(window, text, block)
+            maps = seen[box]
+            cell = plan.cell(y - top, x - left, maps.grid)
+            window, area = (tuple((np.array(edges) * np.tile(scale, 2)).tolist()) for edges in (box, plan.area(box)))
+            patches, others = maps.of_patch(*cell)[0].cpu().numpy(), maps.of_others(*cell)[0].cpu().numpy()
+            class_token = others.sum(-1) if maps.prefix else None
+            rows.append(AttentionRow(patches, class_token, window, area, tuple(point), cell))
+        return rows
+
+
+def load(
+    method: str | Path = "sclip",
+    backbone: str = "openai_vit_b16",
+    dataset: str | None = None,
+    device: str | torch.device | None = None,
+    options: dict | None = None,
+) -> Predictor:
+    """A method with a backbone, both by the names of their config files (`tools/test.py --list`).
+
+    Args:
+        method: a name, or the path of a config of one's own (ends in .py).
+        dataset: a benchmark, whose words, thresholds and sizes are taken; None: the caller's words, and the method's
+            own protocol without anything of a benchmark.
+        device: a name that torch knows, e.g. 'cpu'; None is the fastest at hand.
+        options: settings on top, as `--cfg-options` of tools/test.py: `{"model.precision": "bf16"}`.
+    Raises:
+        InputError: a name that does not exist, weights or a device that cannot be had, settings that do not fit.
+    """
+    check_load(method, backbone, dataset, device, options)
+    path = existing(method) if str(method).endswith(".py") else CONFIGS / f"{method}.py"
+    settings = {"model.text_cache": None, **(options or {})}
+    config = load_config(path, dataset or WORDS, backbone, settings)
+    try:
+        model = MODELS.build(config.model)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
+        raise InputError(f"the config does not build: {error}") from error
+    device = get_device() if device is None else device
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(f"the device {device} cannot be had: it computes nothing")
+    return Predictor(model, has_words=dataset is not None)

@@ -1,0 +1,162 @@
+"""Tails: how the end of the frozen network is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..registry import ATTENTION, TAILS
+from ..settings import Real
+from .attention import Attention, AttentionMaps, softmax
+from .block import feed_forward
+from .trace import QKV, Trace, position, relative
+
+if TYPE_CHECKING:
+    from ..words.text import TextBank
+
+
+class Tail(nn.Module):
+    """Turns a `Trace` into patch features in the joint space, and those into scores.
+
+    A method that is more than an attention overrides one of its four steps; `forward` is the usual one.
+    """
+
+    unit: int = 1
+    """What the sides of windows must be multiples of, in pixels, beside the patch: that of a guide."""
+
+    def reads(self, depth: int) -> Iterable[int]:
+        """Blocks of a tower of `depth` whose output the tail needs (-1 is the last block, -2 the last one's input).
+
+        The trunk runs no further than the last of them.
+        """
+        return (-2,)
+
+    def views(self, image: Tensor) -> Tensor:
+        """What the trunk shall see of windows (N, 3, H, W): themselves, or several views of each (V·N, 3, H, W)."""
+        return image
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        """Features (N, D, h, w) of the windows. `text`: the queries, for a method with feedback."""
+        raise NotImplementedError
+
+    def score(self, trace: Trace, text: TextBank) -> Tensor:
+        """Scores (N, Q, h, w) of the windows' patches, fp32: their cosines with the queries.
+
+        A method may return a finer grid of cells than its patches, as long as it lies over the same window.
+        """
+        return cosines(self(trace, text), text.features)
+
+    def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:
+        """What the tokens look at in a block: in the last one as the method reads it, before it as CLIP was trained."""
+        if position(block, trace.depth) == trace.depth - 1:
+            return self.last_attention(trace, text)
+        t = trace.qkv(block)
+        return maps_of(t, softmax(t.q, t.k, t.scale))
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """The attention that `forward` mixes the last block's values with. Raises InputError where a tail has none."""
+        raise InputError(f"the tail {type(self).__name__} does not show its attention (it has no last_attention)")
+
+
+def maps_of(t: QKV, attention: Attention | Tensor) -> AttentionMaps:
+    """The weights (N, heads, T, T) that the values of `t` are mixed with, to be looked at."""
+    weights = attention.weights() if isinstance(attention, Attention) else attention.float()
+    return AttentionMaps(weights, t.grid, t.prefix)
+
+
+def cosines(features: Tensor, queries: Tensor) -> Tensor:
+    """Features (N, D, h, w) of any length and queries (Q, D) -> (N, Q, h, w), fp32."""
+    return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), queries)
+
+
+@TAILS.register_module()
+class LastBlock(Tail):
+    """The last block with another attention A, and with or without its residual and its FFN:
+
+        U = [X +] α·(W_o(A v) + b_o);   U = [U +] FFN(LN2 U);   F = LN_post(U) proj
+
+    Args:
+        attention: a name or dict of `ATTENTION`, e.g. `'csa'` or `dict(type='naclip', sigma=5.0)`.
+        residual: keep the block's input X in the sum.
+        mlp: keep the FFN (with its own residual).
+        attention_scale: α, the weight of the attention branch (ClearCLIP's residual-scaling ablation).
+    """
+
+    def __init__(
+        self, attention: str | dict, residual: bool = True, mlp: bool = True, attention_scale: Real = 1.0
+    ) -> None:
+        super().__init__()
+        self.attention = ATTENTION.build(attention)
+        self.residual, self.mlp, self.attention_scale = residual, mlp, attention_scale
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        return trace.patches(self.tokens(trace, text))
+
+    def tokens(self, trace: Trace, text: TextBank | None = None) -> Tensor:
+        """The block's output (N, T, C), before LN_post."""
+        t = trace.qkv(-1)
+        return self.close(trace, t, self.mix(trace, t, text))
+
+    def mix(self, trace: Trace, t: QKV, text: TextBank | None) -> Attention | Tensor:
+        """A, from the block's own projections; a tail that looks at more of the trace overrides it."""
+        return self.attention(t)
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        t = trace.qkv(-1)
+        return maps_of(t, self.mix(trace, t, text))
+
+    def close(self, trace: Trace, t: QKV, attention: Attention | Tensor) -> Tensor:
+        """The block's output (N, T, C) with that attention."""
+        block = trace.blocks[-1]
+        out = block.ls_1(t.output(attention @ t.v)) * self.attention_scale
+        if self.residual:
+            out = trace.before(-1) + out
+        if self.mlp:
+            out = out + feed_forward(block, out)
+        return out
+
+
+class SecondPath(Tail):
+    """A path S beside the last blocks, fed by the untouched one: S <- S + W_o(A v) + b_o, without FFN.
+
+    It starts as a copy of what enters the first of these blocks, and F = LN_post(S) proj.
+
+    Args:
+        blocks: how many last blocks it goes along, written for a tower of `tower` blocks.
+        tower: depth that `blocks` is written for, scaled to another; None takes it as it is.
+    """
+
+    def __init__(self, blocks: int, tower: int | None) -> None:
+        super().__init__()
+        self.blocks, self.tower = blocks, tower
+
+    def attend(self, t: QKV) -> Attention:
+        """The attention A of one block's step."""
+        raise NotImplementedError
+
+    def path(self, depth: int) -> range:
+        """The blocks beside which the path runs."""
+        return range(depth - 1 - relative([self.blocks], self.tower, depth)[0], depth)
+
+    def reads(self, depth: int) -> Iterable[int]:
+        return [block - 1 - depth for block in self.path(depth)]
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        path = self.path(trace.depth)
+        tokens = trace.before(path[0])
+        for block in path:
+            t = trace.qkv(block)
+            tokens = tokens + trace.blocks[block].ls_1(t.output(self.attend(t) @ t.v))
+        return trace.patches(tokens)
+
+    def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:
+        """What the tokens look at in a block: along the second path as it is read, before it as CLIP was trained."""
+        if position(block, trace.depth) not in self.path(trace.depth):
+            return super().attention_maps(trace, text, block)
+        t = trace.qkv(block)
+        return maps_of(t, self.attend(t))

@@ -1,0 +1,1 @@
+"""From names to features: vocabularies, templates, prompts, the text bank."""

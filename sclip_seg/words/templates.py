@@ -1,0 +1,39 @@
+"""Prompt template sets, by name; `{}` stands for the query.
+
+`imagenet80`: the 80 of the CLIP paper, as open_clip ships them; SCLIP, ClearCLIP, NACLIP, ResCLIP, SC-CLIP, CLIPtrase,
+ProxyCLIP and Trident use them in this order. `imagenet85`: five more, about scenes (MaskCLIP, CLIP Surgery).
+`photo`: one (GEM). `plain`: the query itself.
+"""
+
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+from ..errors import InputError
+
+_IMAGENET = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+_SCENES = (
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
+)
+TEMPLATES = {
+    "imagenet80": _IMAGENET,
+    "imagenet85": _IMAGENET + _SCENES,
+    "photo": ("a photo of a {}.",),
+    "plain": ("{}",),
+}
+
+
+def templates(name: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """The set of that name, or the given templates themselves, each with one `{}`."""
+    if isinstance(name, str):
+        if name not in TEMPLATES:
+            raise InputError(f"there is no template set {name!r}; choose one of {', '.join(TEMPLATES)}")
+        return TEMPLATES[name]
+    if not name:
+        raise InputError("there is no template: give one at least, such as 'a photo of a {}.'")
+    for template in name:
+        if not isinstance(template, str) or [template.count(part) for part in ("{}", "{", "}")] != [1, 1, 1]:
+            raise InputError(f"the template {template!r} must be a text with one {{}} where the query goes")
+    return tuple(name)

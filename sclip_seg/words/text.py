@@ -1,0 +1,157 @@
+"""The text bank: every query of a vocabulary under every template, as one unit feature.
+
+Per query: encode each prompt, normalise, average, normalise again, as all official codes do. A prompt is at most some
+16 tokens long and the text tower is causal, so cutting the context to the longest prompt leaves the features as they
+are, to rounding; prompts go in large batches, shortest first, each distinct query once.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import text_global_pool
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..files import write_atomically
+from .prompts import tell_of_prompts, tokenizer
+from .vocabulary import Vocabulary
+
+BATCH = 512
+
+
+@dataclass(frozen=True)
+class TextBank:
+    """Unit query features (Q, D), and the class (Q,) that each query stands for."""
+
+    features: Tensor
+    owner: Tensor
+    classes: int
+
+    def to(self, like: Tensor) -> "TextBank":
+        """The same bank where `like` is; the features stay fp32."""
+        return TextBank(self.features.to(like.device), self.owner.to(like.device), self.classes)
+
+
+def text_bank(
+    clip: nn.Module,
+    arch: str,
+    vocabulary: Vocabulary,
+    templates: tuple[str, ...],
+    key: str = "",
+    cache: str | Path | None = None,
+    known: dict[str, Tensor] | None = None,
+) -> TextBank:
+    """The bank of `vocabulary` under `templates`, read from `cache` when it lies there, encoded and kept otherwise.
+
+    `key` names what else moves the features: the weights' digest, the precision and the kind of device (`bank_key`).
+    `known` are features (D,) of queries that were encoded before with all of this; those that are not get there.
+    """
+    queries = list(dict.fromkeys(vocabulary.queries))
+    tell_of_prompts(clip, arch, queries, templates)
+    path, content = None, ""
+    if cache is not None:
+        content = bank_key(clip, arch, queries, templates, key)
+        path = Path(cache) / f"{content[:24]}.safetensors"
+    features = None if path is None else _read(path, content, (len(queries), width_of(clip)))
+    if features is None:
+        known = {} if known is None else known
+        if new := [query for query in queries if query not in known]:
+            known.update(zip(new, encode_queries(clip, arch, new, templates).cpu(), strict=True))
+        features = torch.stack([known[query] for query in queries])
+        if path is not None:
+            _keep(path, content, features)
+    row = {query: index for index, query in enumerate(queries)}
+    order = torch.tensor([row[query] for query in vocabulary.queries])
+    return TextBank(features.cpu()[order], torch.tensor(vocabulary.owner), len(vocabulary))
+
+
+def bank_key(clip: nn.Module, arch: str, queries: Sequence[str], templates: Sequence[str], key: str = "") -> str:
+    """64 hex digits over all that features in a cache depend on.
+
+    Queries and templates in their order, `key`, the versions of torch and open_clip, open_clip's whole config of
+    `arch` (heads, activation, pooling, tokenizer), and of the tower as it is: the kinds of its layers and its context.
+    """
+    covered = {
+        "queries": list(queries),
+        "templates": list(templates),
+        "key": key,
+        "versions": [torch.__version__, open_clip.__version__],
+        "arch": [arch, open_clip.get_model_config(arch)],
+        "layers": sorted({type(module).__name__ for module in clip.transformer.modules()}),
+        "context": clip.context_length,
+    }
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def width_of(clip: nn.Module) -> int:
+    """Length D of a text feature."""
+    projection = clip.text_projection
+    return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
+
+
+def _digest(content: str, features: Tensor) -> str:
+    return hashlib.sha256(content.encode() + features.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def _read(path: Path, content: str, shape: tuple[int, int]) -> Tensor | None:
+    """Features (Q, D) kept at `path` under the key `content`; None where anything about them is odd."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            digest = (file.metadata() or {}).get("digest")
+            features = file.get_tensor("features")
+    except (SafetensorError, OSError):
+        return None
+    is_whole = features.dtype == torch.float32 and features.shape == shape and digest == _digest(content, features)
+    return features if is_whole and features.isfinite().all() else None
+
+
+def _keep(path: Path, content: str, features: Tensor) -> None:
+    """Writes a bank; the run does without where that cannot be done."""
+    features = features.cpu().contiguous()
+    try:
+        write_atomically(path, save({"features": features}, {"digest": _digest(content, features)}))
+    except OSError as error:
+        warnings.warn(f"the text bank is not kept for the next run: {error}", UserWarning, stacklevel=2)
+
+
+@torch.no_grad()
+def encode_queries(clip: nn.Module, arch: str, queries: list[str], templates: tuple[str, ...]) -> Tensor:
+    """Unit features (Q, D), fp32, of distinct queries; shows a progress bar over the prompts."""
+    prompts = [template.format(query) for query in queries for template in templates]
+    tokens = tokenizer(arch)(prompts, context_length=clip.context_length)
+    lengths = tokens.argmax(1) + 1  # the end-of-text token has the highest id
+    order = lengths.argsort(stable=True)
+    device = next(clip.parameters()).device
+    features = None
+    with tqdm(total=len(prompts), desc="text bank", unit="prompt", leave=False, disable=None) as bar:
+        for batch in order.split(BATCH):
+            encoded = encode_prompts(clip, tokens[batch, : lengths[batch].max()].to(device)).float()
+            if features is None:
+                features = encoded.new_empty(len(prompts), encoded.shape[1])
+            features[batch.to(device)] = F.normalize(encoded, dim=-1)
+            bar.update(len(batch))
+    return F.normalize(features.unflatten(0, (len(queries), len(templates))).mean(1), dim=-1)
+
+
+def encode_prompts(clip: nn.Module, tokens: Tensor) -> Tensor:
+    """`clip.encode_text` for token ids (B, L) with L up to the context's length: (B, D)."""
+    dtype = clip.transformer.get_cast_dtype()
+    length = tokens.shape[1]
+    x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
+    x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
+    x = clip.ln_final(x)
+    pooled = text_global_pool(x, tokens, getattr(clip, "text_pool_type", "argmax"))
+    pooled = pooled[0] if isinstance(pooled, tuple) else pooled  # open_clip before 3.0 returns the tokens too
+    projection = clip.text_projection
+    return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection

@@ -1,0 +1,33 @@
+"""A guide small enough for the float64 formulas: one random projection of each cell of pixels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sclip_seg.towers.guide import Guide, LastAttention
+
+
+class StubGuide(Guide):
+    """Features (N, 6, h, w) of cells of `unit` pixels, linear in the pixels, plus a common part of length `lean`.
+
+    `seen` lists the sizes that `forward` was given. The attention of three heads is linear in the features as well;
+    some values of width 5 point away from most others.
+    """
+
+    def __init__(self, unit: int = 8, lean: float = 0.6, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.unit, self.seen = unit, []
+        self.register_buffer("kernel", torch.randn(6, 3, unit, unit, generator=generator) / unit)
+        self.register_buffer("common", lean * F.normalize(torch.randn(6, generator=generator), dim=0))
+        self.register_buffer("qkv", torch.randn(3, 3, 6, 5, generator=generator))
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen.append(tuple(image.shape[2:]))
+        pixels = image.to(self.kernel.dtype) - 0.5
+        return F.conv2d(pixels, self.kernel, self.common, stride=self.unit)
+
+    def last_attention(self, image: Tensor) -> LastAttention:
+        features = self(image)[0]
+        q, k, v = torch.einsum("chw,ikcd->ikhwd", features.float(), self.qkv.float()).flatten(2, 3)
+        return LastAttention(tuple(features.shape[1:]), v, lambda head: (q[head] @ k[head].T / 5**0.5).softmax(-1))
