@@ -31,6 +31,7 @@ SHELVES = {
     "evaluate": {"", "words", "towers", "picture", "data"},
     "show": {"", "words", "towers", "picture", "data", "evaluate"},
     "toy": {"", "words", "towers", "picture", "data", "evaluate", "show"},
+    "measure": {"", "words", "towers", "picture", "methods", "data", "evaluate", "show", "toy"},
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
@@ -41,9 +42,11 @@ OUTSIDE = {
 }
 # The lowest know no library at all, and what is computed for one picture knows torch and numpy alone.
 PLAIN = {
-    **dict.fromkeys(("version", "errors", "settings", "options", "handed_in", "words.vocabulary"), set()),
-    **dict.fromkeys(("towers.attention", "towers.block", "towers.trace", "towers.positions", "towers.kept"), {"torch"}),
-    **dict.fromkeys(("towers.tail", "picture.window", "picture.scores", "picture.refine.pamr"), {"torch"}),
+    **dict.fromkeys(("version", "errors", "settings", "options", "handed_in", "words.vocabulary"), frozenset()),
+    **dict.fromkeys(
+        ("towers.attention", "towers.block", "towers.trace", "towers.positions", "towers.kept"), frozenset({"torch"})
+    ),
+    **dict.fromkeys(("towers.tail", "picture.window", "picture.scores", "picture.refine.pamr"), frozenset({"torch"})),
 }
 STANDARD = sys.stdlib_module_names
 

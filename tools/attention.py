@@ -27,7 +27,7 @@ from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.data.loading import read_picture
 from sclip_seg.errors import InputError
 from sclip_seg.files import as_png, write_atomically
-from sclip_seg.show.attention import at_panel_size, grid, heat, score_map, weights_of
+from sclip_seg.show.heat import at_panel_size, grid, heat, score_map, weights_of
 from sclip_seg.show.predictor import AttentionRow, Prediction
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")

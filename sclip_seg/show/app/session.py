@@ -15,7 +15,7 @@ from ...data.loading import read_picture
 from ...drawing import overlay, shares
 from ...errors import InputError
 from ...words.read import split_words
-from ..attention import heat
+from ..heat import heat
 from ..predictor import Predictor, load
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
