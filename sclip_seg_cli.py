@@ -1,4 +1,4 @@
-"""`sclip-seg WORD ...`, and what every file of tools/ calls. It lies beside the package, so that `--help` needs no torch.
+"""`sclip-seg WORD ...`, and what every file of tools/ calls. Beside the package, so that `--help` needs no torch.
 
 A word's work is done by a module on the shelves, imported when the word is known.
 """

@@ -1,8 +1,8 @@
 """Trident (arXiv 2411.09219): DINO joins patches within windows, SAM across them, and SAM refines the labels.
 
 Windows of 336 pixels are joined patch by patch, so patches of 16 and 14 pixels fit. Without the refinement:
-`--cfg-options model.sam_refine=None`. Other sizes of SAM: `model.backbone.tail.affinity.arch=samvit_large_patch16.sa1b`
-with `model.sam_refine.checkpoint=facebook/sam-vit-large`.
+`--cfg-options model.refine=[]`. Other sizes of SAM: `samvit_large_patch16.sa1b` for `model.backbone.tail.affinity.arch`
+and `model.refine.0.guide.arch`, with `model.refine.0.checkpoint=facebook/sam-vit-large`.
 """
 
 _base_ = [
@@ -40,20 +40,21 @@ coarse = dict(
 
 guide = dict(type="TimmGuide", arch="vit_base_patch16_224.dino", pretrained="timm")
 affinity = dict(type="SAMGuide", arch="samvit_base_patch16.sa1b", pretrained="timm")
-sam_refine = dict(checkpoint="facebook/sam-vit-base", iou_threshold=0.8, coarse_threshold=coarse, min_area=225)
+sam = dict(checkpoint="facebook/sam-vit-base", iou_threshold=0.8, coarse_threshold=coarse, min_area=225)
+refine = [dict(type="SAMRefinement", guide=affinity, **sam)]
 if axes["backbone"] == "toy":  # one guide for both, and no SAM to refine with
     guide = affinity = _base_.toy_guide
-    sam_refine = None
+    refine = []
 
 protocol = dict(short_side=448, window=dict(crop=336, stride=224, batch=8), logit_scale=40)
 model = dict(
-    type="SplicedSegmentor",
+    type="OpenVocabSegmentor",
     backbone=dict(
         tail=dict(type="Trident", guide=guide, affinity=affinity, **(dict(beta=1.2, gamma=3.0, cos_fac=1.2) | tuned))
     ),
     text_cache="work_dirs/text_bank",
-    sam_refine=sam_refine,
+    refine=refine,
     **(protocol | _base_.settings | published),
 )
 test_dataloader = dict(dataset=_base_.dataset)
-del coarse, guide, affinity, sam_refine
+del coarse, guide, affinity, sam, refine

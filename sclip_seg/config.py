@@ -13,7 +13,7 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRAN
 
 from .errors import InputError, near
 from .options import put
-from .registry import ATTENTION, GUIDES, STEPS, TAILS
+from .registry import ATTENTION, GUIDES, STAGES, STEPS, TAILS
 from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
@@ -118,7 +118,7 @@ KINDS = {
     "resume": Literal[False],
     "load_from": None,
 }
-OWN_SHELVES = (ATTENTION, GUIDES, STEPS, TAILS)
+OWN_SHELVES = (ATTENTION, GUIDES, STAGES, STEPS, TAILS)
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {
     "model": MODELS,
@@ -127,7 +127,10 @@ SHELVES = {
     "model.backbone.tail.attention": ATTENTION,
     "model.backbone.tail.guide": GUIDES,
     "model.backbone.tail.affinity": GUIDES,
+    "model.stages": STAGES,
+    "model.stages.guide": GUIDES,
     "model.refine": STEPS,
+    "model.refine.guide": GUIDES,
     "test_dataloader.sampler": DATA_SAMPLERS,
     "test_dataloader.dataset.pipeline": TRANSFORMS,
     "test_pipeline": TRANSFORMS,
@@ -199,12 +202,12 @@ def check_parts(config: Config) -> None:
     _check_dataset("test_dataloader.dataset", config.test_dataloader.get("dataset", {}))
 
 
-def _parts(config: Config, place: str) -> Iterator[object]:
-    """What stands at `a.b.c`: nothing, one part, or each of several."""
-    for key in place.split("."):
-        config = config.get(key) if isinstance(config, dict | Config) else None
-    if config is not None:
-        yield from config if isinstance(config, list | tuple) else [config]
+def _parts(config: object, place: str) -> Iterator[object]:
+    """What stands at `a.b.c`: nothing, one part, or each of several, also below each of several."""
+    key, _, below = place.partition(".")
+    found = config.get(key) if isinstance(config, dict | Config) else None
+    for part in found if isinstance(found, list | tuple) else [] if found is None else [found]:
+        yield from _parts(part, below) if below else [part]
 
 
 def _check_part(place: str, part: object, shelf: Registry) -> None:

@@ -61,10 +61,17 @@ def shelf_of(module):
 
 
 def imports(path):
-    """What a file of the package imports, anywhere in it: modules of the package, and packages from outside."""
+    """What a file of the package imports, anywhere in it: modules of the package, and packages from outside.
+
+    What only annotations name, under `if TYPE_CHECKING`, is not imported.
+    """
     inner, outer = set(), set()
     parents = ["sclip_seg", *path.split("/")[:-1]]
-    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+    tree = ast.parse((PACKAGE / path).read_text())
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

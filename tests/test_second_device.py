@@ -4,11 +4,11 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from refinements import refinement_by
 from second_device import SecondDevice, There, move
 from tiny_cells import with_tiny_guides
 
 from sclip_seg.config import CONFIGS, choices, load_config
-from sclip_seg.picture.refine.sam import SAMRefinement
 from sclip_seg.show.predictor import Predictor
 
 METHODS = choices(CONFIGS)["method"]
@@ -47,8 +47,7 @@ def build(method, dataset="toy", tail=None):
     config.model.backbone.tail.update(tail or {})
     if dataset != "toy":
         config.model.window.update(crop=64 if config.model.window.crop else None, stride=32)
-    if config.model.get("sam_refine"):
-        config.model.sam_refine = None
+    config.model.refine = [step for step in config.model.get("refine", []) if step["type"] != "SAMRefinement"]
     return MODELS.build(config.model).eval()
 
 
@@ -134,13 +133,13 @@ def model_guide():
 
 def test_refinement_by_sam():
     generator = torch.Generator().manual_seed(0)
-    sam = SAMRefinement(None, iou_threshold=-10.0, min_area=4, coarse_threshold=0.1, fall_back="intended")
+    sam = refinement_by(None, iou_threshold=-10.0, min_area=4, coarse_threshold=0.1, fall_back="intended")
     probability = torch.rand(3, 4, 4, generator=generator)
     probability = torch.nn.functional.interpolate(probability[None], (48, 64), mode="bilinear")[0].softmax(0)
     embedding = torch.randn(256, 64, 64, generator=generator)
     arguments = probability.argmax(0), probability, embedding
-    here = sam(*arguments, (768, 1024))
+    here = sam.redraw(*arguments, (768, 1024))
     assert (here != arguments[0]).any()
     with SecondDevice():
-        there = move(sam)(*map(There, arguments), (768, 1024))
+        there = move(sam).redraw(*map(There, arguments), (768, 1024))
     assert (there.held == here).float().mean() > 0.999

@@ -228,7 +228,8 @@ def time_bands(bench: Bench, quick: bool) -> dict:
     model, cuda = bench.model, bench.device.type == "cuda"
     force = "GPU_BAND_BYTES" if cuda else "BAND_BYTES"
     inputs = model.data_preprocessor({"inputs": [bench.picture]})["inputs"]
-    (maps,) = model.score(inputs, [bench.case.size])
+    (seen,) = model.look(inputs, [SegDataSample(metainfo={"ori_shape": bench.case.size})])
+    maps = model.score(seen)
     row = {}
     for megabytes in BANDS:
         with patch.object(scores, force, megabytes * 2**20):

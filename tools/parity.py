@@ -202,7 +202,8 @@ def end_to_end_cases(reference: Reference) -> Iterator[tuple[str, float, float]]
         data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
         data = model.data_preprocessor(data)
         labels = model.predict(**data)[0].pred_sem_seg.data[0].cpu().numpy()
-        maps = model.refine(*model.score(data["inputs"], [picture.shape[:2]]), *data["inputs"])
+        (seen,) = model.look(data["inputs"], [sample])
+        maps = model.refine(model.score(seen), seen)
         classes = published_probabilities(method, model, maps)
 
         yield f"{method} end to end: text bank", gap(model.text.features, expected["text"]), TEXT

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from parity_parts import CLOSE, SCORES, Part, gap
 from torch import Tensor
 
-from sclip_seg.methods.trident import masked_affinity, mean_similarity
-from sclip_seg.picture.spliced import spliced
+from sclip_seg.methods.proxyclip import values_on
+from sclip_seg.methods.trident import masked_affinity
 from sclip_seg.picture.window import windows
 from sclip_seg.registry import GUIDES
 from sclip_seg.towers.guide import Guide, LastAttention
@@ -66,7 +66,7 @@ def trident(reference: "Reference") -> Iterator[Part]:
     # The reference's README calls them trident{i}{j}; these are the names its figures were made with.
     features = torch.cat([recipe.tiny_guide(f"tridentf{i}{j}", 48, 21, 21) for i in range(2) for j in range(3)])
     trace = backbone.trace(torch.cat(list(plan.cut([image[0]], batch=6))))
-    canvas = spliced(tail.mix(trace, features, mean_similarity(features)), plan)
+    canvas = tail.splice(trace, features, values_on(trace, features.shape[2:]), plan)
     for name, (tail.cos_fac, tail.mend_negative, two_sided) in TRIDENT.items():
         attention, values = recipe.tiny_sam(two_sided)
         last = LastAttention(values.shape[2:4], values[0].flatten(1, 2), attention[0].__getitem__)

@@ -80,8 +80,10 @@ class Bench:
         config.model.backbone.pretrained = None
         for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
             config.model.backbone.tail[place].pretrained = None
-        if config.model.get("sam_refine"):
-            config.model.sam_refine.checkpoint = None
+        for part in [*config.model.get("stages", []), *config.model.get("refine", [])]:
+            part.update(dict.fromkeys({"checkpoint"} & part.keys()))
+            if "guide" in part:
+                part.guide.pretrained = None
         config.model.update(precision=precision, text_cache=None)
         self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
         self.model.backbone.set_precision(precision)

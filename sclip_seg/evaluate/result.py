@@ -50,7 +50,8 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "scale": f"{rule.logit_scale:g}",
         "background": f"{rule.background}<{rule.background_threshold:g}",
         "area": f"{rule.min_area:g}",
-        "refine": "+".join(refinements(config)) or "none",
+        **({"stages": parts(config, "stages")} if config.model.get("stages") else {}),
+        "refine": parts(config, "refine"),
         "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
         "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
         "precision": model.precision,
@@ -79,25 +80,27 @@ def settings_of_counts(config: Config, model: OpenVocabSegmentor, dataset: BaseS
     }
 
 
-def refinements(config: Config) -> list[str]:
-    """The steps on scores and labels, SAM's last."""
-    steps = [describe(step) for step in config.model.get("refine", ())]
-    sam = config.model.get("sam_refine")
-    return steps if sam is None else [*steps, f"SAM{describe(dict(sam, checkpoint=_base_name(sam.get('checkpoint'))))}"]
+def parts(config: Config, kind: str) -> str:
+    """The model's stages or steps of refinement, in order."""
+    return "+".join(describe(without_places(part)) for part in config.model.get(kind, ())) or "none"
 
 
-def without_places(tail: dict) -> dict:
-    """A tail's config without where the weights of its guides lie, whose names and digests stand elsewhere."""
-    places = ("pretrained", "folder")
-    return {
-        key: {k: v for k, v in value.items() if k not in places} if key in ("guide", "affinity") else value
-        for key, value in tail.items()
-    }
+def without_places(part: dict | str) -> dict | str:
+    """A part's config without where the weights of its second models lie, whose names and digests stand elsewhere."""
+    if not isinstance(part, dict):
+        return part
+    places, plain = ("pretrained", "folder"), dict(part)
+    for key in {"guide", "affinity"} & part.keys():
+        if isinstance(part[key], dict):
+            plain[key] = {k: v for k, v in part[key].items() if k not in places}
+    if isinstance(part.get("checkpoint"), str):
+        plain["checkpoint"] = _base_name(part["checkpoint"])
+    return plain
 
 
 def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
     """Name and weights' digest of each second model."""
-    found = [module for module in model.backbone.tail.modules() if isinstance(module, Guide)]
+    found = [module for module in model.modules() if isinstance(module, Guide)]
     return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
 
 

@@ -9,8 +9,9 @@ tokens and mixed by the attention W^k and the values a^k of SAM's last block, he
 
 κ is 1.2 (0 on VOC20, 3 on Cityscapes). On Cityscapes and ADE20K negative thresholds become 0.6, which the released
 `refine_neg_cos=False` does, its name being the wrong way round: `mend_negative=True` here. Cityscapes' pictures are cut
-into two halves for SAM (`halves`). `picture/spliced.py` is the segmentor that these parts need, `refine/sam.py` the
-refinement of its labels. Official code: github.com/YuHengsss/Trident (`open_clip/transformer.py`, `trident.py`).
+into two halves for SAM (`halves`). Pictures are brought to multiples of CLIP's patch, aspect slightly changed, as
+released; SAM sees the picture at its full size. `SAMRefinement` is the refinement that the released code ends with.
+Official code: github.com/YuHengsss/Trident (`open_clip/transformer.py`, `trident.py`).
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import InputError
+from ..picture.window import Axis, Windows
 from ..registry import GUIDES, TAILS
 from ..settings import Real
 from ..towers.attention import AttentionMaps
-from ..towers.tail import Tail
+from ..towers.kept import on
+from ..towers.tail import Tail, cosines
 from ..towers.trace import Trace
 from .proxyclip import proxy_maps, proxy_weights, values_on
 
 if TYPE_CHECKING:
+    from ..picture.picture import Picture, Scores
     from ..towers.guide import LastAttention
+    from ..towers.trace import Trunk
     from ..words.text import TextBank
 
 CEILING, MENDED = 0.9, 0.6
@@ -37,7 +43,7 @@ CEILING, MENDED = 0.9, 0.6
 
 @TAILS.register_module()
 class Trident(Tail):
-    """What `SplicedSegmentor` does with one window, and with the affinity of a picture.
+    """Windows -> features on one canvas -> the affinity's grid -> scores.
 
     Args:
         guide: config of the `Guide` of the windows (DINO ViT-B/16).
@@ -47,6 +53,8 @@ class Trident(Tail):
         mend_negative: thresholds below 0 become 0.6.
         halves: the affinity of the picture's left and right half apart.
     """
+
+    needs_original = True
 
     def __init__(
         self,
@@ -63,23 +71,66 @@ class Trident(Tail):
         self.unit, self.beta, self.gamma = self.guide.unit, beta, gamma
         self.cos_fac, self.mend_negative, self.halves = cos_fac, mend_negative, halves
 
+    def check_window(self, window: dict, patch: int) -> None:
+        crop, stride = window["crop"], window["stride"]
+        if window["padding"] != "stretch" or window["unit"]:
+            raise InputError("Trident pads no window: leave window.padding and window.unit as they are")
+        if crop is None or crop % patch or stride % patch or crop % self.unit:
+            raise InputError(
+                f"window.crop={crop}, window.stride={stride}: windows are joined patch by patch, so both must be "
+                f"multiples of the patch ({patch}), and the crop of the guide's ({self.unit})"
+            )
+
+    def fitted(self, image: Tensor, window: dict, patch: int) -> Tensor:
+        """(3, H, W) at multiples of the patch: the long side rounded up, the short one scaled and rounded up."""
+        height, width = image.shape[1:]
+        if height % patch == 0 and width % patch == 0:
+            return image
+        longest = max(height, width)
+        factor = -(-longest // patch) * patch / longest
+        size = [max(-(-int(side * factor) // patch) * patch, window["crop"]) for side in (height, width)]
+        return F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
+
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows on the guide's grid, each by itself: without splice and affinity."""
         features = self.guide(trace.pixels)
+        values = values_on(trace, features.shape[2:])
         means = torch.stack([mean_similarity(window[None]) for window in features])
-        tokens = self.mix(trace, features, means).flatten(2).transpose(1, 2)
+        tokens = self.mix(trace, features, values, means).flatten(2).transpose(1, 2)
         return trace.joint(tokens).transpose(1, 2).unflatten(2, features.shape[2:])
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """P of each window by itself; the affinity, which mixes the picture's windows afterwards, has no part in it."""
         return proxy_maps(self.guide(trace.pixels), self.beta, self.gamma)
 
-    def mix(self, trace: Trace, features: Tensor, mean: Tensor) -> Tensor:
-        """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W'); `mean` of S, one or N."""
-        values = values_on(trace, features.shape[2:])
+    def gather(self, trace: Trace, text: TextBank) -> dict[str, Tensor]:
+        features = self.guide(trace.pixels)
+        return {"features": features, "values": values_on(trace, features.shape[2:])}
+
+    def read(self, picture: Picture) -> Scores:
+        canvas = self.splice(picture.trunk, picture.gathered["features"], picture.gathered["values"], picture.plan)
+        parts = [picture.last_attention(self.affinity)]
+        if self.halves:
+            parts = [self.affinity.last_attention(part) for part in picture.view().tensor_split(2, dim=3)]
+        strips = []
+        for own, last in zip(canvas.tensor_split(len(parts), dim=2), parts, strict=True):
+            tokens = self.aggregate(own, last).to(picture.trunk.proj.dtype)
+            strips.append(picture.trunk.joint(tokens[None]).transpose(1, 2).unflatten(2, last.grid))
+        return picture.scored(cosines(torch.cat(strips, dim=3), picture.text.features), whole=True)
+
+    def splice(self, trunk: Trunk, features: Tensor, values: Tensor, plan: Windows) -> Tensor:
+        """The canvas (C, rows, columns) of a picture's windows, at a whole number of cells a patch."""
+        mean = mean_similarity(features)
+        return spliced(self.mix(trunk, features, values, mean).float(), plan)
+
+    def mix(self, trunk: Trunk, features: Tensor, values: Tensor, mean: Tensor) -> Tensor:
+        """W_o P v + b_o (N, C, H', W') of windows with guide features (N, C', H', W'); `mean` of S, one or N.
+
+        `values` (N, H'·W', C) are on the guide's grid.
+        """
         windows = zip(features.flatten(2).transpose(1, 2), values, mean.expand(len(values)), strict=True)
         mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, m).to(v.dtype) @ v for f, v, m in windows])
-        return trace.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
+        return trunk.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
 
     def aggregate(self, canvas: Tensor, last: LastAttention) -> Tensor:
         """A G: the canvas (C, h, w) on the affinity's grid, mixed: (T, C), T tokens."""
@@ -102,3 +153,20 @@ def masked_affinity(last: LastAttention, cos_fac: float, mend_negative: bool) ->
     threshold = threshold.clamp(max=CEILING)[:, None]
     total = sum(last.weights(head).float() * (v @ v.T > threshold) for head, v in enumerate(values))
     return total / total.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def spliced(tiles: Tensor, plan: Windows) -> Tensor:
+    """Features (N, C, h', w') of the windows, averaged where they overlap: (C, rows, columns) cells.
+
+    A patch has a whole number of cells; where the guide's grid is none, it is resampled to the nearest one.
+    """
+    patches = plan.rows.patches, plan.columns.patches
+    cells = tuple(
+        side if side % count == 0 else max(1, round(side / count)) * count
+        for side, count in zip(tiles.shape[2:], patches, strict=True)
+    )
+    if cells != tuple(tiles.shape[2:]):
+        tiles = F.interpolate(tiles, cells, mode="bilinear", align_corners=False)
+    axes = zip((plan.rows, plan.columns), cells, strict=True)
+    rows, columns = (on(tiles.device, Axis.joined, axis, count).to(tiles) for axis, count in axes)
+    return rows @ plan.lattice(tiles) @ columns.T

@@ -1,4 +1,10 @@
-"""`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them."""
+"""`OpenVocabSegmentor`: pictures in, labels out. It is handed its parts and only composes them.
+
+look     windows through the trunk; the tail keeps what it needs of each           -> `Picture`
+score    the tail reads the picture, stages revise its scores, they are stitched   -> `StitchedMaps`
+refine   steps on score maps                                                       -> maps
+label    the best class of each pixel, then steps on labels                        -> labels
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -7,6 +13,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 import torch
+from mmengine.registry import Registry
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
@@ -15,17 +22,21 @@ from torch import Tensor
 
 from ..drawing import make_palette
 from ..errors import InputError
-from ..registry import STEPS
+from ..registry import STAGES, STEPS, one_of_each_guide
 from ..settings import Count, Natural, Pixels, Positive, Share, checked
-from ..towers.kept import on
+from ..towers.encoder import DTYPES
+from ..towers.guide import Guide
+from ..towers.tail import Tail
 from ..words.auxiliary_texts import AuxiliaryTexts
 from ..words.templates import templates as template_set
 from ..words.text import TextBank, text_bank
 from ..words.vocabulary import Vocabulary
+from .picture import Picture, regrouped
 from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .scores import DenseMaps, Labelling, StitchedMaps
-from .window import Axis, Windows, windows
+from .stage import Stage
+from .window import Windows, windows
 
 
 class WindowSettings(TypedDict, total=False):
@@ -50,6 +61,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         window: `crop` and `stride` in pixels, or `crop=None` for the whole picture; `batch` windows at a time;
             `padding` 'stretch' or 'symmetric', to a multiple of `unit`, which is the patches' own (`window.windows`).
         logit_scale, background, background_threshold, min_area: from scores to labels (`Labelling`).
+        stages: names or configs of stages, in order, which revise a picture's scores before they are stitched.
         refine: names or configs of steps, in order: those on the score maps, then those on the labels made from them:
             `['PAMR']`, `[dict(type='PAMR', steps=10), dict(type='Closing')]`.
         auxiliary: `texts` and `weight` of further texts for the classes (`AuxiliaryTexts.load`), or None.
@@ -73,6 +85,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         background: Natural | None = None,
         background_threshold: Share = 0.0,
         min_area: Share = 0.0,
+        stages: list[dict | str] | tuple[dict | str, ...] = (),
         refine: list[dict | str] | tuple[dict | str, ...] = (),
         auxiliary: dict | None = None,
         templates: str | list[str] | tuple[str, ...] = "imagenet80",
@@ -83,21 +96,26 @@ class OpenVocabSegmentor(BaseSegmentor):
         train_cfg: None = None,
     ) -> None:
         super().__init__()
-        self.backbone = MODELS.build(backbone)
-        self.data_preprocessor = Preprocessor(
-            self.backbone.mean, self.backbone.std, self.backbone.patch, short_side, long_side
-        )
-        self.templates = template_set(templates)
-        self.window = dict(crop=224, stride=112, batch=16, padding="stretch", unit=None) | (window or {})
-        steps = [STEPS.build({"type": s} if isinstance(s, str) else s) for s in refine]
+        with one_of_each_guide():
+            self.backbone = MODELS.build(backbone)
+            self.stages = torch.nn.ModuleList(_built(STAGES, stages))
+            steps = _built(STEPS, refine)
         order = [isinstance(step, LabelStep) for step in steps]
         if order != sorted(order):
             raise InputError(f"refine has a step on score maps after one on labels: {refine}")
         self.score_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, ScoreStep))
         self.label_steps = torch.nn.ModuleList(step for step in steps if isinstance(step, LabelStep))
+        self.data_preprocessor = Preprocessor(
+            self.backbone.mean, self.backbone.std, self.backbone.patch, short_side, long_side
+        )
+        parts: list[Tail | Stage | ScoreStep | LabelStep] = [self.backbone.tail, *self.stages, *steps]
+        self.data_preprocessor.keep_original = any(part.needs_original for part in parts)
+        self.templates = template_set(templates)
+        self.window = dict(crop=224, stride=112, batch=16, padding="stretch", unit=None) | (window or {})
         self.precision, self.text_cache, self.keep_scores = precision, text_cache, keep_scores
         self.logit_scale = logit_scale
         self.windows_over((self.backbone.patch, self.backbone.patch))  # refuses sizes that contradict each other
+        self.backbone.tail.check_window(self.window, self.backbone.patch)
         self.encoded: dict[str, Tensor] = {}  # features of the queries that were ever asked for
         self.set_vocabulary(vocabulary, background, background_threshold, min_area)
         self.auxiliary = None if auxiliary is None else AuxiliaryTexts.load(**auxiliary)
@@ -151,6 +169,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         if self.precision == "auto":
             self.precision = "fp16" if next(self.backbone.parameters()).is_cuda else "fp32"
         self.backbone.set_precision(self.precision)
+        for guide in self.modules():
+            if isinstance(guide, Guide):  # those of stages and steps too
+                guide.to(DTYPES[self.precision])
 
     def prepare(self) -> None:
         """Settles the precision where the model now is, and encodes or loads the text bank. Done once a vocabulary."""
@@ -192,14 +213,13 @@ class OpenVocabSegmentor(BaseSegmentor):
         self, inputs: list[Tensor], samples: list[SegDataSample]
     ) -> Iterator[tuple[Tensor, StitchedMaps | DenseMaps]]:
         """Labels (H, W) of each picture, and the refined score maps that they were made of, one after the other."""
-        sizes = [sample.get("ori_shape", picture.shape[1:]) for picture, sample in zip(inputs, samples, strict=True)]
-        for picture, scored in zip(inputs, self.score(inputs, sizes, originals_of(samples)), strict=True):
-            maps = self.refine(scored, picture)
-            yield self.label(maps, scored, picture), maps
+        for picture in self.look(inputs, samples):
+            maps = self.refine(self.score(picture), picture)
+            yield self.label(maps, picture), maps
 
-    def fitted(self, picture: Tensor) -> Tensor:
-        """The picture (3, h, w) as windows are cut from it."""
-        return picture
+    def fitted(self, image: Tensor) -> Tensor:
+        """The network's input (3, h, w) as windows are cut from it."""
+        return self.backbone.tail.fitted(image, self.window, self.backbone.patch)
 
     def windows_over(self, size: tuple[int, int], whole: bool = False) -> Windows:
         """The windows over a network input of `size` (h, w); `whole`: a single one."""
@@ -207,39 +227,43 @@ class OpenVocabSegmentor(BaseSegmentor):
         unit = w["unit"] or self.backbone.unit
         return windows(size, None if whole else w["crop"], w["stride"], self.backbone.patch, w["padding"], unit)
 
-    def score(
-        self,
-        pictures: Sequence[Tensor],
-        sizes: Sequence[tuple[int, int]],
-        originals: Sequence[Tensor | None] = (),
-    ) -> Iterator[StitchedMaps]:
-        """Cosine maps of the queries over normalised pictures (3, h, w), at `sizes` (H, W), one after the other.
+    def look(self, inputs: Sequence[Tensor], samples: Sequence[SegDataSample]) -> Iterator[Picture]:
+        """Each of the normalised pictures (3, h, w) after its windows went through the trunk, one after the other.
 
-        `originals`: the pictures (3, H, W), uint8 BGR, as the pipeline delivered them, where the preprocessor keeps
-        them. The windows of neighbours of one size go through the trunk together.
+        The windows of neighbours of one size go through together. A sample says the labels' size, `ori_shape`, and
+        holds the `original` where something looks at it, which is taken out.
         """
-        pairs = zip(pictures, sizes, strict=True)
-        for shape, group in groupby(pairs, key=lambda pair: tuple(pair[0].shape[1:])):
-            group = list(group)
-            plan = self.windows_over(shape)
-            batches = plan.cut([picture for picture, _ in group], self.window["batch"])
-            tiles = torch.cat([self.backbone.score(batch, self.text) for batch in batches])
-            for own, (_, (height, width)) in zip(tiles.split(len(plan)), group, strict=True):
-                rows = on(own.device, Axis.operator, plan.rows, height, own.shape[2])
-                columns = on(own.device, Axis.operator, plan.columns, width, own.shape[3])
-                yield StitchedMaps(plan.lattice(own), rows, columns)
+        trunk, fitted = self.backbone.trunk, [self.fitted(image) for image in inputs]
+        together = zip(inputs, fitted, samples, strict=True)
+        for shape, neighbours in groupby(together, key=lambda one: tuple(one[1].shape[1:])):
+            group, plan = list(neighbours), self.windows_over(shape)
+            batches = plan.cut([own for _, own, _ in group], self.window["batch"])
+            gathered = regrouped((self.backbone.gather(batch, self.text) for batch in batches), len(plan))
+            for (image, own, sample), kept in zip(group, gathered, strict=True):
+                size = tuple(sample.get("ori_shape", image.shape[1:]))
+                original = sample.pop("original", None)
+                yield Picture(
+                    image, own, size, plan, kept, self.text, trunk, batch=self.window["batch"], original=original
+                )
 
-    def refine(self, maps: StitchedMaps, picture: Tensor) -> StitchedMaps | DenseMaps:
+    def score(self, picture: Picture) -> StitchedMaps:
+        """The score maps of the queries, at the labels' size: as the tail reads them, revised by the stages."""
+        scores = self.backbone.tail.read(picture)
+        for stage in self.stages:
+            scores = stage(scores, picture)
+        return scores.maps(picture.size)
+
+    def refine(self, maps: StitchedMaps, picture: Picture) -> StitchedMaps | DenseMaps:
         """The maps after every step on scores, or as they are when there is none."""
         for step in self.score_steps:
-            maps = DenseMaps(step(maps.dense(), picture))
+            maps = step.revise(maps, picture)
         return maps
 
-    def label(self, maps: StitchedMaps | DenseMaps, scored: StitchedMaps, picture: Tensor) -> Tensor:
-        """Labels (H, W) of refined maps after every step on labels; `scored` are the maps before they were refined."""
+    def label(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
+        """Labels (H, W) of refined maps after every step on labels."""
         labels = self.labelling.labels(maps)
         for step in self.label_steps:
-            labels = step(labels, picture)
+            labels = step.revise(labels, maps, self.labelling, picture)
         return labels
 
     def _forward(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
@@ -253,14 +277,12 @@ class OpenVocabSegmentor(BaseSegmentor):
     def encode_decode(self, inputs: list[Tensor], batch_data_samples: list[SegDataSample]) -> list[Tensor]:
         """Class probabilities (K, H, W) of each picture, at its `ori_shape`."""
         self.prepare()
-        shapes = [sample.ori_shape for sample in batch_data_samples]
-        maps = zip(self.score(inputs, shapes, originals_of(batch_data_samples)), inputs, strict=True)
-        return [self.labelling.probabilities(self.refine(m, picture)) for m, picture in maps]
+        pictures = self.look(inputs, batch_data_samples)
+        return [self.labelling.probabilities(self.refine(self.score(picture), picture)) for picture in pictures]
 
     def loss(self, inputs: list[Tensor], data_samples: list[SegDataSample]) -> dict:
         raise NotImplementedError("the methods are training-free: there is no loss")
 
 
-def originals_of(samples: Sequence[SegDataSample]) -> list[Tensor | None]:
-    """The pictures that the preprocessor kept in the samples, taken out of them."""
-    return [sample.pop("original", None) for sample in samples]
+def _built(registry: Registry, parts: Sequence[dict | str]) -> list[torch.nn.Module]:
+    return [registry.build({"type": part} if isinstance(part, str) else part) for part in parts]

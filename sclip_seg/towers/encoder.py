@@ -17,8 +17,8 @@ from .attention import AttentionMaps
 from .block import run_block
 from .guide import Guide
 from .positions import RULES, resample
-from .tail import Tail
-from .trace import Trace, position
+from .tail import Gathered, Tail
+from .trace import Trace, Trunk, position
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -115,6 +115,18 @@ class DenseCLIP(nn.Module):
         return math.lcm(self.patch, self.tail.unit)
 
     @property
+    def end(self) -> dict:
+        """The fields of a `Trunk`."""
+        visual = self.clip.visual
+        parts = dict(blocks=visual.transformer.resblocks, ln_post=visual.ln_post, proj=visual.proj)
+        return dict(**parts, patch=self.patch, mean=self.mean, std=self.std)
+
+    @property
+    def trunk(self) -> Trunk:
+        """The parts that a tail reads a picture with."""
+        return Trunk(**self.end)
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type that the trunk computes in; LayerNorm parameters and positions stay fp32."""
         return DTYPES[self.precision]
@@ -156,15 +168,19 @@ class DenseCLIP(nn.Module):
             x = self.run(resblocks[index], x)
             if index in wanted:
                 states[index] = x
-        return Trace(image, self.patch, grid, states, resblocks, visual.ln_post, visual.proj, self.mean, self.std)
+        return Trace(**self.end, image=image, grid=grid, states=states)
 
     def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
         return self.tail(self.trace(image), text)
 
     def score(self, image: Tensor, text: TextBank) -> Tensor:
-        """Scores (N, Q, h, w), fp32, of normalised windows (N, 3, H, W) with the queries."""
+        """Scores (N, Q, h, w), fp32, of normalised windows (N, 3, H, W) with the queries, each window by itself."""
         return self.tail.score(self.trace(self.tail.views(image)), text)
+
+    def gather(self, image: Tensor, text: TextBank) -> Gathered:
+        """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
+        return self.tail.gather(self.trace(self.tail.views(image)), text)
 
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed.

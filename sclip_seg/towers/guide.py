@@ -47,6 +47,10 @@ class Guide(nn.Module):
         """Windows (N, 3, H, W), RGB in [0, 1] -> features (N, C, h, w), of any length."""
         raise NotImplementedError
 
+    def values(self, image: Tensor) -> Tensor:
+        """Windows (N, 3, H, W), RGB in [0, 1] -> the last block's values, heads joined, (N, C, h, w)."""
+        raise InputError(f"{type(self).__name__} does not show its values; TimmGuide does")
+
     def last_attention(self, image: Tensor) -> LastAttention:
         """Of one picture (1, 3, H, W), RGB in [0, 1]."""
         raise NotImplementedError
@@ -80,15 +84,21 @@ class _TimmModel(Guide):
         image = (image.float() - self.mean.float()) / self.std.float()
         return image.to(next(self.model.parameters()).dtype)
 
-    def last_qkv(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v (heads, tokens, d) of the last block for a normalised picture (1, 3, H, W), fp32; and the output."""
-        attention, seen = self.model.blocks[-1].attn, []
-        hook = attention.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    def projected(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The last block's q, k and v side by side for normalised windows (N, 3, H, W), and the model's output."""
+        seen = []
+        hook = self.model.blocks[-1].attn.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output))
         try:
             output = self.model.forward_features(image)
         finally:
             hook.remove()
-        q, k, v = seen[0].flatten(0, -2).unflatten(1, (3, attention.num_heads, -1)).permute(1, 2, 0, 3)
+        return seen[0], output
+
+    def last_qkv(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v (heads, tokens, d) of the last block for a normalised picture (1, 3, H, W), fp32; and the output."""
+        attention = self.model.blocks[-1].attn
+        qkv, output = self.projected(image)
+        q, k, v = qkv.flatten(0, -2).unflatten(1, (3, attention.num_heads, -1)).permute(1, 2, 0, 3)
         return attention.q_norm(q).float(), attention.k_norm(k).float(), v.float(), output.float()
 
 
@@ -124,6 +134,12 @@ class TimmGuide(_TimmModel):
         image, grid = self.place(image)
         tokens = self.model.forward_features(self.normalised(image))[:, self.model.num_prefix_tokens :]
         return tokens.transpose(1, 2).unflatten(2, grid)
+
+    def values(self, image: Tensor) -> Tensor:
+        image, grid = self.place(image)
+        qkv, _ = self.projected(self.normalised(image))
+        patches = qkv.chunk(3, dim=-1)[2][:, self.model.num_prefix_tokens :]
+        return patches.transpose(1, 2).unflatten(2, grid)
 
     def last_attention(self, image: Tensor) -> LastAttention:
         prefix = self.model.num_prefix_tokens

@@ -1,4 +1,8 @@
-"""Tails: how the end of the frozen network is read."""
+"""Tails: how the end of the frozen network is read.
+
+A method answers two questions. What does one window give? (`forward`, `score`, `gather`) And what does the picture
+make of all its windows? (`read`)
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,31 @@ from .block import feed_forward
 from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
+    from ..picture.picture import Picture, Scores
     from ..words.text import TextBank
+
+Gathered = Tensor | dict[str, Tensor]
+"""What is kept of windows: a tensor, or several by name; the first axis is that of the windows."""
 
 
 class Tail(nn.Module):
     """Turns a `Trace` into patch features in the joint space, and those into scores.
 
-    A method that is more than an attention overrides one of its four steps; `forward` is the usual one.
+    A method that is more than an attention overrides one of its steps; `forward` is the usual one. One that looks
+    beyond the window keeps in `gather` what it needs of each, and says in `read` what the picture makes of them.
     """
 
     unit: int = 1
     """What the sides of windows must be multiples of, in pixels, beside the patch: that of a guide."""
+    needs_original: bool = False
+    """Whether `read` looks at the picture at its full size."""
+
+    def check_window(self, window: dict, patch: int) -> None:
+        """Raises InputError for windows (`WindowSettings`, patches of `patch` pixels) that the tail cannot read."""
+
+    def fitted(self, image: Tensor, window: dict, patch: int) -> Tensor:
+        """The network's input (3, h, w) as such windows are cut from it."""
+        return image
 
     def reads(self, depth: int) -> Iterable[int]:
         """Blocks of a tower of `depth` whose output the tail needs (-1 is the last block, -2 the last one's input).
@@ -50,6 +68,14 @@ class Tail(nn.Module):
         A method may return a finer grid of cells than its patches, as long as it lies over the same window.
         """
         return cosines(self(trace, text), text.features)
+
+    def gather(self, trace: Trace, text: TextBank) -> Gathered:
+        """What is kept of the windows until all of their picture are there: their scores, if `read` needs no more."""
+        return self.score(trace, text)
+
+    def read(self, picture: Picture) -> Scores:
+        """The picture's scores, from what was gathered of its windows: their own, window by window."""
+        return picture.scored(picture.gathered)
 
     def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens look at in a block: in the last one as the method reads it, before it as CLIP was trained."""

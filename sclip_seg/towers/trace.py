@@ -86,25 +86,48 @@ class QKV:
         return self.attn.out_proj(heads.transpose(1, 2).flatten(2))
 
 
-@dataclass(frozen=True)
-class Trace:
-    """The read-only record of a batch of N windows' way through the trunk.
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """The frozen parts that the end of a network is read with, whatever went through it.
 
-    `image` (N, 3, H, W): the windows, `patch` pixels a patch, normalised by `mean` and `std`. `states` maps a block's
-    index to its output (N, T, C); it holds what the tail said it reads (`Tail.reads`). Block -1 is the last one, as
-    in a list; `hidden(-2)` is therefore the last block's input.
+    `patch` pixels a patch; windows are normalised by `mean` and `std`; the first `prefix` tokens are no patches.
     """
 
-    image: Tensor
-    patch: int
-    grid: tuple[int, int]
-    states: dict[int, Tensor]
     blocks: nn.ModuleList
     ln_post: nn.Module
     proj: Tensor
+    patch: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     prefix: int = 1
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def joint(self, tokens: Tensor) -> Tensor:
+        """(N, T, C) -> joint space (N, T, D): LN_post, then proj."""
+        return self.ln_post(tokens) @ self.proj
+
+    def rgb(self, image: Tensor) -> Tensor:
+        """Normalised pixels (..., 3, H, W) as RGB in [0, 1], fp32."""
+        mean, std = on(image.device, _statistics, tuple(self.mean), tuple(self.std))
+        return image.float() * std + mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Trunk):
+    """The read-only record of a batch of N windows' way through the trunk.
+
+    `image` (N, 3, H, W): the normalised windows. `states` maps a block's index to its output (N, T, C); it holds what
+    the tail said it reads (`Tail.reads`). Block -1 is the last one, as in a list; `hidden(-2)` is therefore the last
+    block's input.
+    """
+
+    image: Tensor
+    grid: tuple[int, int]
+    states: dict[int, Tensor]
 
     def hidden(self, block: int) -> Tensor:
         """Output of `block`, (N, T, C)."""
@@ -122,17 +145,7 @@ class Trace:
     @property
     def pixels(self) -> Tensor:
         """The windows as RGB in [0, 1], (N, 3, H, W), fp32."""
-        mean, std = on(self.image.device, _statistics, tuple(self.mean), tuple(self.std))
-        return self.image.float() * std + mean
-
-    @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    def joint(self, tokens: Tensor) -> Tensor:
-        """(N, T, C) -> joint space (N, T, D): LN_post, then proj."""
-        return self.ln_post(tokens) @ self.proj
+        return self.rgb(self.image)
 
     def class_features(self, tokens: Tensor) -> Tensor:
         """Unit joint-space feature of the class token of (N, T, C) tokens, (N, D), fp32."""

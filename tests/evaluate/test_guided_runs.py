@@ -17,6 +17,7 @@ from tiny_guides import SAM_TINY, TINY, write
 from trees import BENCHMARKS, ZERO_IGNORED, make_tree
 
 from sclip_seg.config import load_config
+from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import signature
 
 PLACES = {"proxyclip": ("guide",), "trident": ("guide", "affinity")}
@@ -174,10 +175,17 @@ def test_released_padding_is_in_the_signature(data, stirred):
 @pytest.mark.parametrize("dataset", COARSE)
 def test_what_trident_sets_by_benchmark(dataset):
     model = load_config(CONFIGS / "trident.py", dataset).model
-    assert model.sam_refine == SAM_REFINE | dict(coarse_threshold=COARSE[dataset])
+    (step,) = model.refine
+    assert step.pop("guide") == model.backbone.tail.affinity
+    assert step == dict(type="SAMRefinement", **SAM_REFINE | dict(coarse_threshold=COARSE[dataset]))
     tail = model.backbone.tail
     assert tail.get("mend_negative", False) == (dataset in ("cityscapes", "ade20k"))
     assert tail.get("halves", False) == (dataset == "cityscapes")
+
+
+def test_the_guide_of_a_step_is_checked_as_any_guide():
+    with pytest.raises(InputError, match=r"model\.refine\.guide \(SAMGuide\) has no key 'archi'; did you mean arch"):
+        load_config(CONFIGS / "trident.py", options={"model.refine.0.guide.archi": "x"})
 
 
 @pytest.mark.parametrize("dataset", ["voc21", "cityscapes"])  # the second cuts pictures for SAM
@@ -198,7 +206,7 @@ def test_refinement_with_sam(dataset, data, stirred, sam_folder):
 
 def refining(least_iou):
     """Options for a picture of few pixels that is sure of nothing."""
-    return [f"model.sam_refine.{key}" for key in ("coarse_threshold=0", "min_area=4", f"iou_threshold={least_iou}")]
+    return [f"model.refine.0.{key}" for key in ("coarse_threshold=0", "min_area=4", f"iou_threshold={least_iou}")]
 
 
 @pytest.fixture
@@ -217,7 +225,7 @@ def line(tiny):
 def test_refinement_is_in_the_signature(line):
     """With and without it, and with another setting."""
     pytest.importorskip("transformers")
-    settings = {"model.sam_refine": None}, {}, {"model.sam_refine.min_area": 400}
+    settings = {"model.refine": []}, {}, {"model.refine.0.min_area": 400}
     assert len({line("trident", options) for options in settings}) == 3
 
 
@@ -259,7 +267,7 @@ def refused(data, capsys):
         ("trident", f"{AFFINITY}.positions=gem", f"{AFFINITY} (SAMGuide) has no key 'positions'"),
         ("trident", "model.window.crop=36", "window.crop=36, window.stride=16"),
         ("trident", "model.window.crop=None", "window.crop=None"),
-        ("trident", "model.type=OpenVocabSegmentor", "(OpenVocabSegmentor) has no key 'sam_refine'"),
+        ("trident", "model.stages=[Propagation]", "model.stages is of type 'Propagation', and there is no such stage"),
     ],
 )
 def test_wrong_name(refused, method, option, message):

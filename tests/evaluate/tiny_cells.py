@@ -19,23 +19,36 @@ def with_tiny_guides(model: dict) -> dict:
     tail = dict(model["backbone"]["tail"])
     for place in {"guide", "affinity"} & tail.keys():
         tail[place] = dict(tail[place]) | TINY_GUIDES[tail[place]["type"]] | dict(pretrained=None)
-    model = {**model, "backbone": {**model["backbone"], "tail": tail}}
-    if model.get("sam_refine"):
-        model["sam_refine"] = {**model["sam_refine"], "checkpoint": None}
-    return model
+    parts = {kind: [without_download(part) for part in model[kind]] for kind in ("stages", "refine") if kind in model}
+    return {**model, **parts, "backbone": {**model["backbone"], "tail": tail}}
+
+
+def without_download(part: dict | str) -> dict | str:
+    """A stage or a step with a tiny guide, and SAM's decoder random."""
+    if not isinstance(part, dict) or "guide" not in part:
+        return part
+    guide = dict(part["guide"]) | TINY_GUIDES[part["guide"]["type"]] | dict(pretrained=None)
+    return {**part, "guide": guide, **({"checkpoint": None} if "checkpoint" in part else {})}
 
 
 def tiny_guide_options(method: str, checkpoint: str | None = None) -> list[str]:
     """The same as `--cfg-options` for configs/METHOD.py; nothing for a method without guides.
 
-    `checkpoint` is that of the refinement with SAM, of which there is none without.
+    `checkpoint` is that of the refinement with SAM, which is left out without.
     """
     model = Config.fromfile(CONFIGS / f"{method}.py").model.to_dict()
-    tail = with_tiny_guides(model)["backbone"]["tail"]
-    places = sorted({"guide", "affinity"} & tail.keys())
-    options = [line for place in places for line in flat(f"model.backbone.tail.{place}", tail[place])]
-    if "sam_refine" in model:
-        options.append(f"model.sam_refine.checkpoint={checkpoint}" if checkpoint else "model.sam_refine=None")
+    tiny = with_tiny_guides(model)
+    parts = {"model.backbone.tail": tiny["backbone"]["tail"]}
+    parts |= {f"model.{kind}.{n}": part for kind in ("stages", "refine") for n, part in enumerate(tiny.get(kind, []))}
+    options = []
+    for place, part in parts.items():
+        if part["type"] == "SAMRefinement":
+            if checkpoint is None:
+                return [*options, "model.refine=[]"]
+            options.append(f"{place}.checkpoint={checkpoint}")
+        options += [
+            line for key in sorted({"guide", "affinity"} & part.keys()) for line in flat(f"{place}.{key}", part[key])
+        ]
     return options
 
 

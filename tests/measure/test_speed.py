@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from loaded import load_tool
+from scored import maps_of
 from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def test_ours_and_the_reference_do_the_same_work(monkeypatch):
     with torch.no_grad():
         bench.reference(chain)
         data = bench.model.data_preprocessor({"inputs": [bench.picture]})["inputs"]
-        maps = next(bench.model.score(data, [bench.case.size]))
+        (maps,) = maps_of(bench.model, data, [bench.case.size])
         ours = bench.model.labelling.probabilities(maps)
     expected = found["probability"]  # with the small classes at zero
     torch.testing.assert_close(ours * (expected > 0), expected, rtol=0, atol=2e-4)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from formulas import LastBlockWeights
+from scored import maps_of
 from stub_guide import StubGuide
 from torch import Tensor
 
@@ -215,7 +216,7 @@ def expected_maps(model, picture: Tensor, unit: int, label_size: tuple[int, int]
 def test_windows_are_padded_and_unpadded(guide, size, given, unit, padded, segmentor, pictures):
     model, picture, label_size = segmentor(guide, unit=given), pictures(1, *size)[0], (33, 47)
     model.prepare()
-    maps = next(iter(model.score([picture], [label_size])))
+    maps = maps_of(model, [picture], [label_size])[0]
     assert set(model.backbone.tail.guide.seen) == {padded}
     expected = expected_maps(model, picture, unit, label_size)
     assert (maps.dense().double() - expected).abs().max() < 1e-4
@@ -225,7 +226,7 @@ def test_a_guide_coarser_than_clip_under_the_released_unit(segmentor, pictures):
     """56 is no multiple of 16: 3 cells of the guide lie over 7 patches, and their scores over all of the window."""
     model, picture = segmentor(16, unit=56), pictures(1, 40, 40)[0]
     model.prepare()
-    maps = next(iter(model.score([picture], [(40, 40)])))
+    maps = maps_of(model, [picture], [(40, 40)])[0]
     assert maps.lattice.shape == (7, 3, 3)
     expected = expected_maps(model, picture, 56, (40, 40))
     assert (maps.dense().double() - expected).abs().max() < 1e-4
@@ -236,7 +237,7 @@ def test_window_batch_moves_no_score(segmentor, pictures):
     for batch in (1, 3, 16):
         model = segmentor(4, batch=batch)
         model.prepare()
-        scores.append(next(iter(model.score([pictures(1, 61, 75)[0]], [(61, 75)]))).dense())
+        scores.append(maps_of(model, [pictures(1, 61, 75)[0]], [(61, 75)])[0].dense())
     for other in scores[1:]:
         torch.testing.assert_close(other, scores[0], rtol=0, atol=1e-5)
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from stub_guide import StubGuide
 
-from sclip_seg.methods.trident import masked_affinity, mean_similarity
-from sclip_seg.picture.spliced import spliced
+from sclip_seg.methods.trident import masked_affinity, mean_similarity, spliced
 from sclip_seg.picture.window import windows
 from sclip_seg.towers.guide import LastAttention
 

@@ -56,7 +56,7 @@ def label_patches(build_segmentor, monkeypatch):
     def label(scores, **settings):
         segmentor = build_segmentor(window=WHOLE, **settings)
         scores = torch.tensor(scores, dtype=torch.float32)
-        monkeypatch.setattr(segmentor.backbone, "score", lambda batch, text: scores[None, :, None])
+        monkeypatch.setattr(segmentor.backbone, "gather", lambda batch, text: scores[None, :, None])
         picture = torch.zeros(3, 8, 8 * scores.shape[1])
         (result,) = segmentor.predict([picture], [sample(1, scores.shape[1])])
         return result.pred_sem_seg.data[0, 0].tolist()
@@ -101,7 +101,7 @@ def test_small_foreground_class_falls_to_its_next_best(label_patches):
 def test_patches_are_joined_bilinearly(build_segmentor, monkeypatch):
     """Between the centres of two patches of 8 pixels, 1 - x meets 0.6 x at x = 5/8."""
     segmentor = build_segmentor(window=WHOLE, vocabulary=["a", "b"])
-    monkeypatch.setattr(segmentor.backbone, "score", lambda batch, text: torch.tensor([[[[1.0, 0.0]], [[0.0, 0.6]]]]))
+    monkeypatch.setattr(segmentor.backbone, "gather", lambda batch, text: torch.tensor([[[[1.0, 0.0]], [[0.0, 0.6]]]]))
     (result,) = segmentor.predict([torch.zeros(3, 8, 16)])
     # Pixel j lies at (j + 0.5) / 8 - 0.5 patches: pixel 8 at 0.5625 < 0.625, pixel 9 at 0.6875.
     assert result.pred_sem_seg.data[0].tolist() == [[0] * 9 + [1] * 7] * 8

@@ -9,7 +9,7 @@ from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
-from sclip_seg.show import attention as drawing
+from sclip_seg.show import heat as drawing
 from sclip_seg.show.predictor import AttentionRow
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from trees import CONFIGS, dataset_settings
 from sclip_seg.words.templates import TEMPLATES
 from sclip_seg.words.vocabulary import Vocabulary
 
-FOLDER = Path(__file__).parents[2] / "sclip_seg" / "auxiliary"
+FOLDER = Path(__file__).parents[2] / "sclip_seg" / "words" / "auxiliary"
 # Benchmark, the vocabulary the lines run beside, and some classes with a word that their line must hold.
 FILES = {
     "voc21_definitions": ("voc21", "voc21_itaclip", {"bird": "feathered", "table": "meals", "train": "rails"}),

@@ -1,3 +1,3 @@
-"""Steps: refinements of the score maps at full size, `(scores (Q, H, W), image (3, h, w)) -> scores (Q, H, W)`."""
+"""Steps: refinements of score maps and labels at full size; any method can be given any of them."""
 
-from . import closing, pamr  # noqa: F401
+from . import closing, pamr, sam  # noqa: F401

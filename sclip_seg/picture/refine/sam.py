@@ -1,4 +1,4 @@
-"""Refinement of a label map by SAM's mask decoder, which Trident (arXiv 2411.09219) ends with.
+"""Refinement of a label map by SAM's mask decoder, which Trident (arXiv 2411.09219) ends with; any method can have it.
 
 With y the labels and q the class probabilities, regions are found on both at half size (y nearest, q bilinear):
 
@@ -25,8 +25,12 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...registry import GUIDES, STEPS
 from ...settings import Natural, Range, Real, Share, checked
 from ...towers.checkpoint import read
+from ..picture import Picture
+from ..scores import DenseMaps, Labelling, StitchedMaps
+from .step import LabelStep
 
 PARTS = ("prompt_encoder.", "mask_decoder.")
 PROMPTS_AT_ONCE = 64
@@ -35,8 +39,9 @@ Box = tuple[slice, slice]
 Quality = Annotated[float, Range(-(10**9), 10**9)]  # SAM predicts no more than a number
 
 
+@STEPS.register_module()
 @checked
-class SAMRefinement(nn.Module):
+class SAMRefinement(LabelStep):
     """Labels redrawn along SAM's masks, prompted by the labels' own regions. Background is a class like any other.
 
     Args:
@@ -48,9 +53,13 @@ class SAMRefinement(nn.Module):
         mask_weight: w, the factor of the probabilities as mask prompt.
         fall_back: 'released', or 'intended': y stays in regions that were not accepted (q_c is above R_c).
         mask_norm: 'released', or 'channels', as SAM was trained.
+        guide: config of the `SAMGuide` whose encoder sees the picture; None is that of ViT-B. A model's other parts
+            that ask the same one share it, and what it says.
     Raises:
         InputError: no transformers, no checkpoint, or one of something else; an unknown option.
     """
+
+    needs_original = True
 
     def __init__(
         self,
@@ -61,19 +70,29 @@ class SAMRefinement(nn.Module):
         mask_weight: Real = 0.005,
         fall_back: Literal["released", "intended"] = "released",
         mask_norm: Literal["released", "channels"] = "released",
+        guide: dict | None = None,
     ) -> None:
         super().__init__()
         self.iou_threshold, self.coarse_threshold = iou_threshold, coarse_threshold
         self.min_area, self.mask_weight = min_area, mask_weight
         self.fall_back, self.mask_norm = fall_back, mask_norm
         sam = load(checkpoint)
+        self.guide = GUIDES.build(guide or dict(type="SAMGuide"))
         self.prompt_encoder, self.mask_decoder = sam.prompt_encoder, sam.mask_decoder
         self.register_buffer("positions", sam.get_image_wide_positional_embeddings().detach(), persistent=False)
         self.side, self.grid = self.prompt_encoder.input_image_size, self.prompt_encoder.image_embedding_size[0]
-        self.requires_grad_(False).float().eval()
+        self.requires_grad_(False).eval()
+        for part in (self.prompt_encoder, self.mask_decoder):
+            part.float()
+
+    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, labelling: Labelling, picture: Picture) -> Tensor:
+        seen = picture.last_attention(self.guide)
+        if seen.embedding is None:
+            raise InputError(f"SAMRefinement needs a SAMGuide, and its guide is a {type(self.guide).__name__}")
+        return self.redraw(labels, labelling.probabilities(maps), seen.embedding, seen.size)
 
     @torch.no_grad()
-    def forward(self, labels: Tensor, probability: Tensor, embedding: Tensor, size: tuple[int, int]) -> Tensor:
+    def redraw(self, labels: Tensor, probability: Tensor, embedding: Tensor, size: tuple[int, int]) -> Tensor:
         """Labels (H, W), int64, and probabilities (K, H, W) of the classes -> refined labels (H, W).
 
         `embedding` (256, 64, 64) is SAM's neck output for the picture, `size` (h, w) the picture's within SAM's input.

@@ -1,10 +1,20 @@
-"""The two kinds of refinement: of a picture's score maps at full size, and of the labels made from them."""
+"""The two kinds of refinement: of a picture's score maps, and of the labels made from them."""
 
 from torch import Tensor, nn
 
+from ..picture import Picture
+from ..scores import DenseMaps, Labelling, StitchedMaps
+
 
 class ScoreStep(nn.Module):
-    """Revises score maps."""
+    """Revises score maps. Most see them at full size beside the network's input, and need `forward` alone."""
+
+    needs_original: bool = False
+    """Whether it looks at the picture at its full size."""
+
+    def revise(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> StitchedMaps | DenseMaps:
+        """Refined score maps, of the same shape."""
+        return DenseMaps(self(maps.dense(), picture.image))
 
     def forward(self, scores: Tensor, image: Tensor) -> Tensor:
         """Score maps (Q, H, W) and the normalised picture (3, h, w) -> refined maps (Q, H, W)."""
@@ -12,7 +22,14 @@ class ScoreStep(nn.Module):
 
 
 class LabelStep(nn.Module):
-    """Revises labels."""
+    """Revises labels. Most see nothing else but the network's input, and need `forward` alone."""
+
+    needs_original: bool = False
+    """Whether it looks at the picture at its full size."""
+
+    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, labelling: Labelling, picture: Picture) -> Tensor:
+        """Refined labels (H, W); `maps` are the refined scores that the first labels were made of, by `labelling`."""
+        return self(labels, picture.image)
 
     def forward(self, labels: Tensor, image: Tensor) -> Tensor:
         """Labels (H, W), int64, and the normalised picture (3, h, w) -> refined labels (H, W)."""

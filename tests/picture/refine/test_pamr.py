@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scored import maps_of
 
 from sclip_seg.errors import InputError
 from sclip_seg.picture.refine import pamr
@@ -121,7 +122,7 @@ def test_the_segmentor_refines_the_cosines_before_the_softmax(build_segmentor, p
     plain, refining = build_segmentor(**settings), build_segmentor(**settings, refine=[dict(type="PAMR", steps=2)])
     picture = pictures(1, 32, 40)[0]
     plain.prepare()
-    [stitched] = plain.score([picture], [(32, 40)])
+    [stitched] = maps_of(plain, [picture], [(32, 40)])
     maps = PAMR(2)(stitched.dense(), picture)
     probability = (10.0 * maps).softmax(0)
     expected = torch.stack([probability[plain.text.owner == index].amax(0) for index in range(4)])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from plain_sam import small_sam
+from refinements import refinement_by
 
 from sclip_seg.errors import InputError
-from sclip_seg.picture.refine.sam import SAMRefinement
 
 
 class Trap:
@@ -43,14 +43,14 @@ def pickled(folder: Path, tmp_path: Path, change: dict) -> str:
 
 def refusal(checkpoint: str) -> str:
     with pytest.raises(InputError) as caught:
-        SAMRefinement(checkpoint)
+        refinement_by(checkpoint)
     return str(caught.value)
 
 
 def test_a_pickle_gives_what_safetensors_give(folder, tmp_path, monkeypatch):
     path = pickled(folder, tmp_path, {})
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
-    found, expected = SAMRefinement(path), SAMRefinement(str(folder))
+    found, expected = refinement_by(path), refinement_by(str(folder))
     assert found.state_dict().keys() == expected.state_dict().keys()
     assert all(torch.equal(found.state_dict()[name], tensor) for name, tensor in expected.state_dict().items())
     assert torch.equal(found.positions, expected.positions)
@@ -81,3 +81,9 @@ def test_damaged_folders_are_refused(damage, folder, tmp_path):
     if damage == "config":
         config.write_text("{")
     assert "unreadable" in refusal(str(tmp_path / "f"))
+
+
+@pytest.mark.parametrize("options", [dict(fall_back="never"), dict(mask_norm="width")])
+def test_unknown_options(options):
+    with pytest.raises(InputError, match="released"):
+        refinement_by(None, **options)

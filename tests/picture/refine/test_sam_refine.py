@@ -22,6 +22,7 @@ from plain_sam import (
     released_embedding,
     small_sam,
 )
+from refinements import refinement_by
 from torch import Tensor
 
 from sclip_seg.errors import InputError
@@ -50,12 +51,12 @@ def folder(sam, tmp_path_factory) -> str:
 
 @pytest.fixture
 def build(folder) -> Callable[..., SAMRefinement]:
-    return lambda **options: SAMRefinement(folder, **dict(min_area=6) | options)
+    return lambda **options: refinement_by(folder, **dict(min_area=6) | options)
 
 
 def run(refinement: SAMRefinement, labels: Tensor, probability: Tensor, size: tuple[int, int] = (SIDE, SIDE)) -> Tensor:
     embedding = torch.randn(16, GRID, GRID, generator=torch.Generator().manual_seed(5))
-    return refinement(labels, probability, embedding, size)
+    return refinement.redraw(labels, probability, embedding, size)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -262,9 +263,9 @@ def test_tiny_pictures(build, size):
 def test_random_weights_are_those_of_sam_and_the_same_each_time():
     pytest.importorskip("transformers")
     state = torch.get_rng_state()
-    first, second = SAMRefinement(None), SAMRefinement(None)
+    first, second = refinement_by(None), refinement_by(None)
     assert torch.equal(torch.get_rng_state(), state)
-    assert {name.split(".")[0] for name in first.state_dict()} == {"prompt_encoder", "mask_decoder"}
+    assert {name.split(".")[0] for name in first.state_dict()} == {"prompt_encoder", "mask_decoder", "guide"}
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert not any(parameter.requires_grad for parameter in first.parameters())
     with torch.no_grad():
@@ -276,7 +277,7 @@ def test_random_weights_are_those_of_sam_and_the_same_each_time():
 def test_without_transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError) as caught:
-        SAMRefinement(None)
+        refinement_by(None)
     assert str(caught.value).endswith("pip install .[vfm]")
     assert "\n" not in str(caught.value)
 
@@ -284,17 +285,11 @@ def test_without_transformers(monkeypatch):
 def test_no_checkpoint_says_which_files_go_where(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(InputError, match=r"FOLDER/config\.json and FOLDER/model\.safetensors"):
-        SAMRefinement(str(tmp_path))
+        refinement_by(str(tmp_path))
 
 
 def test_checkpoint_without_the_decoder_is_refused(sam, tmp_path):
     state = {name: part for name, part in sam.state_dict().items() if "mask_decoder.transformer" not in name}
     sam.save_pretrained(tmp_path, state_dict=state)
     with pytest.raises(InputError, match=r"no SAM checkpoint: \d+ weights missing, e\.g\. mask_decoder\.transformer"):
-        SAMRefinement(str(tmp_path))
-
-
-@pytest.mark.parametrize("options", [dict(fall_back="never"), dict(mask_norm="width")])
-def test_unknown_options(options):
-    with pytest.raises(InputError, match="released"):
-        SAMRefinement(None, **options)
+        refinement_by(str(tmp_path))

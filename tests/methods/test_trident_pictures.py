@@ -1,4 +1,4 @@
-"""Trident's segmentor: whole pictures against the float64 chain, with stub guides."""
+"""Trident: whole pictures against the float64 chain, with stub guides."""
 
 import cv2
 import formulas_guided as guided
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sclip_seg.errors import InputError
 from sclip_seg.picture.scores import StitchedMaps
-from sclip_seg.picture.spliced import SplicedSegmentor
+from sclip_seg.picture.segmentor import OpenVocabSegmentor
 from sclip_seg.towers.guide import LastAttention
 
 MEAN = np.array([122.771, 116.746, 104.094])[:, None, None]  # OpenAI's, of 8 bits
@@ -39,8 +39,8 @@ def segmentor(tiny, build_dense):
 
     def build(
         patch: int = 8, token: int = 16, tail: dict | None = None, window: dict | None = None, **settings
-    ) -> SplicedSegmentor:
-        model = SplicedSegmentor(
+    ) -> OpenVocabSegmentor:
+        model = OpenVocabSegmentor(
             backbone=dict(type="DenseCLIP", arch=tiny, pretrained=None, tail=trident(patch, token) | (tail or {})),
             window=dict(crop=32, stride=24) | (window or {}),
             **dict(vocabulary=TINY_VOCABULARY, templates="plain", short_side=None, precision="fp32") | settings,
@@ -64,13 +64,12 @@ def sample(size: tuple[int, int]) -> SegDataSample:
     return SegDataSample(metainfo=dict(ori_shape=size))
 
 
-def score(model: SplicedSegmentor, pictures: list[Tensor]) -> list[StitchedMaps]:
+def score(model: OpenVocabSegmentor, pictures: list[Tensor]) -> list[StitchedMaps]:
     """The maps of uint8 pictures at their own size, through the preprocessor."""
     sizes = [tuple(picture.shape[1:]) for picture in pictures]
     data = model.data_preprocessor(dict(inputs=pictures, data_samples=[sample(size) for size in sizes]))
-    originals = [each.original for each in data["data_samples"]]
     with torch.no_grad():
-        return list(model.score(data["inputs"], sizes, originals))
+        return [model.score(seen) for seen in model.look(data["inputs"], data["data_samples"])]
 
 
 def network_input(picture: Tensor, patch: int, crop: int) -> np.ndarray:
@@ -85,7 +84,7 @@ def network_input(picture: Tensor, patch: int, crop: int) -> np.ndarray:
 
 
 def expected_maps(
-    model: SplicedSegmentor, picture: Tensor, kappa: float = 1.2, mend: bool = False, parts: int = 1, **proxy: float
+    model: OpenVocabSegmentor, picture: Tensor, kappa: float = 1.2, mend: bool = False, parts: int = 1, **proxy: float
 ) -> np.ndarray:
     """Score maps (Q, H, W) by the published chain, float64 but for the trunk and the stubs."""
     dense, crop, stride = model.backbone, model.window["crop"], model.window["stride"]
@@ -239,11 +238,3 @@ def test_the_affinity_sees_the_full_size(segmentor):
 def test_windows_off_the_patches_are_refused(window, patch, named, segmentor):
     with pytest.raises(InputError, match=named):
         segmentor(patch, window=window)
-
-
-def test_other_tails_are_refused(segmentor, tiny):
-    plain = dict(type="LastBlock", attention="csa")
-    with pytest.raises(InputError, match="Trident"):
-        SplicedSegmentor(
-            backbone=dict(type="DenseCLIP", arch=tiny, pretrained=None, tail=plain), vocabulary=TINY_VOCABULARY
-        )

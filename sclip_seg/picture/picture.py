@@ -1,0 +1,133 @@
+"""One picture on its way: what a method may look at of it, and its scores before they are stitched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..towers.guide import Guide, LastAttention
+from ..towers.kept import on
+from ..towers.tail import Gathered
+from ..towers.trace import Trunk
+from ..words.text import TextBank
+from .scores import StitchedMaps
+from .window import Axis, Windows, bilinear
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One grid of cells that lies over a whole picture of `size` (h, w), the network's input."""
+
+    size: tuple[int, int]
+
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """(top, left, bottom, right) of the one area there is."""
+        return [(0, 0, *self.size)]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a picture's patches: `tiles` (N, Q, h, w), fp32, each over one of the `boxes()` of `layout`."""
+
+    tiles: Tensor
+    layout: Windows | Whole
+
+    def maps(self, size: tuple[int, int]) -> StitchedMaps:
+        """The score maps at `size` (H, W): windows as published (`window.py`), one grid by bilinear interpolation."""
+        cells, device = self.tiles.shape[2:], self.tiles.device
+        if isinstance(self.layout, Whole):
+            sides = zip(cells, size, strict=True)
+            return StitchedMaps(self.tiles[0], *(on(device, _enlarge, source, target) for source, target in sides))
+        axes = zip((self.layout.rows, self.layout.columns), size, cells, strict=True)
+        operators = (on(device, Axis.operator, axis, target, count) for axis, target, count in axes)
+        return StitchedMaps(self.layout.lattice(self.tiles), *operators)
+
+
+def _enlarge(source: int, target: int) -> Tensor:
+    return bilinear(source, target).float()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture whose windows went through the trunk.
+
+    `image` (3, h, w) is the network's input, normalised; `fitted` the same as windows were cut from it; `size` (H, W)
+    that of the labels; `original` (3, H, W) the picture as the pipeline delivered it, uint8 BGR, where something asked
+    for it. `plan` are the windows, `gathered` what the tail kept of each, `text` the queries, `trunk` the parts that
+    the end of the network is read with. A second model is asked when something first wants to know, and once.
+    """
+
+    image: Tensor
+    fitted: Tensor
+    size: tuple[int, int]
+    plan: Windows
+    gathered: Gathered
+    text: TextBank
+    trunk: Trunk
+    batch: int
+    original: Tensor | None = None
+    _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
+
+    def scored(self, tiles: Tensor, whole: bool = False) -> Scores:
+        """Tiles (N, Q, h, w) as scores of the windows; or, of a single one, of the `whole` picture."""
+        return Scores(tiles, Whole(tuple(self.fitted.shape[1:])) if whole else self.plan)
+
+    def windows(self) -> Iterator[Tensor]:
+        """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
+        return (self.trunk.rgb(batch) for batch in self.plan.cut([self.fitted], self.batch))
+
+    def features(self, guide: Guide) -> Tensor:
+        """The guide's features of each window, (N, C, h, w)."""
+        return self.once((guide, "features"), lambda: torch.cat([guide(window) for window in self.windows()]))
+
+    def values(self, guide: Guide) -> Tensor:
+        """The values of the guide's last block in each window, heads joined, (N, C, h, w)."""
+        return self.once((guide, "values"), lambda: torch.cat([guide.values(window) for window in self.windows()]))
+
+    def last_attention(self, guide: Guide) -> LastAttention:
+        """The guide's last block over the whole picture, as `view` shows it."""
+        return self.once((guide, "last attention"), lambda: guide.last_attention(self.view()))
+
+    def view(self) -> Tensor:
+        """The original as RGB in [0, 1], (1, 3, H, W), its sides brought to multiples of CLIP's patch by cv2."""
+        return self.once("view", self._view)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed when `key` is first asked for."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+    def _view(self) -> Tensor:
+        if self.original is None:
+            raise InputError("the picture is looked at in its full size; give the data as the pipeline does")
+        height, width = (-(-side // self.trunk.patch) * self.trunk.patch for side in self.original.shape[1:])
+        pixels = np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+
+
+def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:
+    """Windows in batches of any length -> `count` of them at a time, those of one picture."""
+    held: list[dict[str, Tensor]] = []
+    for part in parts:
+        named = part if isinstance(part, dict) else {"": part}
+        held.append(named)
+        while sum(_length(some) for some in held) >= count:
+            joined = {name: torch.cat([some[name] for some in held]) for name in named}
+            own = {name: tensor[:count] for name, tensor in joined.items()}
+            held = [{name: tensor[count:] for name, tensor in joined.items()}]
+            yield own if isinstance(part, dict) else own[""]
+
+
+def _length(part: dict[str, Tensor]) -> int:
+    return len(next(iter(part.values())))
