@@ -9,6 +9,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
@@ -43,13 +44,28 @@ class Scores:
 
     def maps(self, size: tuple[int, int]) -> StitchedMaps:
         """The score maps at `size` (H, W): windows as published (`window.py`), one grid by bilinear interpolation."""
-        cells, device = self.tiles.shape[2:], self.tiles.device
+        cells, device = tuple(self.tiles.shape[2:]), self.tiles.device
         if isinstance(self.layout, Whole):
-            sides = zip(cells, size, strict=True)
-            return StitchedMaps(self.tiles[0], *(on(device, _enlarge, source, target) for source, target in sides))
-        axes = zip((self.layout.rows, self.layout.columns), size, cells, strict=True)
-        operators = (on(device, Axis.operator, axis, target, count) for axis, target, count in axes)
-        return StitchedMaps(self.layout.lattice(self.tiles), *operators)
+            lattice = self.tiles[0]
+            operators = (on(device, _enlarge, source, target) for source, target in zip(cells, size, strict=True))
+        else:
+            lattice, axes = self.layout.lattice(self.tiles), (self.layout.rows, self.layout.columns)
+            sides = zip(axes, size, cells, strict=True)
+            operators = (on(device, Axis.operator, axis, target, count) for axis, target, count in sides)
+        return StitchedMaps(lattice, *operators, at=self.maps)
+
+    def on(self, plan: Windows, grid: tuple[int, int]) -> Tensor:
+        """The scores on `grid` (h, w) over each window of `plan`, (N, Q, h, w), resampled bilinearly from elsewhere."""
+        if self.layout == plan:
+            return _resampled(self.tiles, grid)
+        whole = self.maps((plan.rows.side, plan.columns.side)).dense()
+        return torch.cat([_resampled(window, grid) for window in plan.cut([whole], 1)])
+
+
+def _resampled(tiles: Tensor, grid: tuple[int, int]) -> Tensor:
+    if tuple(tiles.shape[2:]) == tuple(grid):
+        return tiles
+    return F.interpolate(tiles, grid, mode="bilinear", align_corners=False)
 
 
 def _enlarge(source: int, target: int) -> Tensor:

@@ -11,11 +11,12 @@ The best class is that of the best query, so classes are never merged for it, an
 threshold asks for it: one maximum and one sum of exponentials over the queries of a band.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .window import Banded
@@ -27,11 +28,15 @@ GPU_BAND_BYTES = 64 * 2**20  # of an accelerator, where each band costs some ten
 
 @dataclass(frozen=True)
 class StitchedMaps:
-    """Score maps R L Cᵀ of a picture. `lattice` L (Q, gh, gw), `rows` R (H, gh), `columns` C (W, gw), fp32."""
+    """Score maps R L Cᵀ of a picture. `lattice` L (Q, gh, gw), `rows` R (H, gh), `columns` C (W, gw), fp32.
+
+    `at` gives the same scores at another size (H, W).
+    """
 
     lattice: Tensor
     rows: Tensor | Banded
     columns: Tensor | Banded
+    at: Callable[[tuple[int, int]], "StitchedMaps"] | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,6 +65,10 @@ class DenseMaps:
     """Score maps (Q, H, W) held whole, as a refinement needs them."""
 
     scores: Tensor
+
+    def at(self, size: tuple[int, int]) -> "DenseMaps":
+        """The same maps resized bilinearly to (H, W)."""
+        return DenseMaps(F.interpolate(self.scores[None], size, mode="bilinear", align_corners=False)[0])
 
     @property
     def shape(self) -> tuple[int, int, int]:

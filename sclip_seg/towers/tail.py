@@ -84,6 +84,13 @@ class Tail(nn.Module):
         t = trace.qkv(block)
         return maps_of(t, softmax(t.q, t.k, t.scale))
 
+    def attention_across(self, picture: Picture, window: int, cell: tuple[int, int]) -> Tensor | None:
+        """How a patch looks at all windows of its picture in the last block: weights (N, heads, h, w) of their patches.
+
+        The patch is at `cell` (row, column) of the grid of a `window`. None: it looks no further than its window.
+        """
+        return None
+
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """The attention that `forward` mixes the last block's values with. Raises InputError where a tail has none."""
         raise InputError(f"the tail {type(self).__name__} does not show its attention (it has no last_attention)")
