@@ -34,11 +34,11 @@ from gpu_sheet import Sheet
 from mmengine.registry import init_default_scope
 from parity import Outcome, outcomes
 from prettytable import PrettyTable
-from toy_world import make
 
 from sclip_seg.command import Parser, at_least_one, run
 from sclip_seg.config import CONFIGS, choices
 from sclip_seg.evaluate.result import commit, device_name, versions
+from sclip_seg.toy.make import make
 
 ROOT = Path(__file__).parents[1]
 METHODS = choices(CONFIGS)["method"]
