@@ -16,12 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
 PARTS = {
-    "parity_guided",
-    "parity_parts",
     "reproduce_tables",
-    "gpu_precision",
-    "gpu_sheet",
-    "gpu_speed",
 }  # of a tool, no tools themselves
 TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if path.stem not in PARTS)
 
