@@ -110,7 +110,7 @@ def parity(folder: Path, device: torch.device) -> dict:
         kind["cases"] += 1
         kind["largest"] = max(kind["largest"], outcome.gap)
         kind["of_tolerance"] = max(kind["of_tolerance"], outcome.gap / outcome.tolerance if outcome.tolerance else 0)
-    off = [f"{o.name}: {o.gap:.2e} of {o.tolerance:.0e}" for o in found if not o.fits]
+    off = [f"{outcome.name}: {outcome.told.strip()}" for outcome in found if not outcome.fits]
     return {"cases": len(found), "kinds": kinds, "off": off}
 
 

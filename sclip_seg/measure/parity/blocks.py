@@ -39,7 +39,7 @@ BLOCK: Words = {
     **REDUCTIONS,
     **{name: lambda name=name: of_tail(attention=dict(type=name)) for name in ATTENTION.module_dict},
     "vanilla": lambda: of_tail(attention=dict(type="qk")),
-    "sigma": lambda spread: of_tail(attention=dict(sigma=spread)),
+    **dict.fromkeys(("sigma", "std"), lambda spread: of_tail(attention=dict(sigma=spread))),
 }
 PARTS = {"attn_rows": attention_rows, "cls": class_token, "pooled": pooled}
 

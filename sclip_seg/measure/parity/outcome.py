@@ -28,9 +28,13 @@ class Outcome:
         """Whether it is within; nan is not."""
         return self.gap <= self.tolerance
 
+    @property
+    def told(self) -> str:
+        """The difference and its tolerance, or the reason."""
+        return self.reason or f"{self.gap:9.2e}  (at most {self.tolerance:.0e})"
+
     def __str__(self) -> str:
-        told = f"{self.gap:9.2e}  (at most {self.tolerance:.0e})"
-        return f"{self.name:<48} {self.reason or told}"
+        return f"{self.name:<48} {self.told}"
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ...config import CONFIGS, choices, load_config
+from ...config import CONFIGS, load_config
 from ...methods.resclip import BASES, feedback, patch_labels
+from .datasets import dataset_words
 from .names import Words, nothing
 from .outcome import CLOSE, Part, differing, gap, thinned
 from .visual import Seen, of_tail, visual
@@ -61,7 +62,7 @@ WORDS: Words = {
     "no_sfr": lambda: of_tail(sfr=None),
     "fp32": lambda: of_tail(half=False),
     **{base: lambda base=base: of_tail(base=base, **(SCLIP if base == "sclip" else {})) for base in BASES},
-    **{dataset: lambda dataset=dataset: published(dataset) for dataset in choices(CONFIGS)["dataset"]},
+    **dataset_words(published),
 }
 PARTS = {"patch_labels": wrong_labels, "S_rows": fed_back, "seg_prob": probabilities}
 

@@ -6,7 +6,8 @@ before the threshold), the maps at every n-th pixel.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,12 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ...config import CONFIGS, choices, load_config
+from ...config import CONFIGS, load_config
 from ...errors import InputError, near
 from ...options import put
+from ...picture.scores import DenseMaps, StitchedMaps
 from ...picture.segmentor import OpenVocabSegmentor
+from .datasets import method_and_dataset
 from .names import UnknownName
 from .outcome import CLOSE, Part, differing, factor, gap, thinned
 from .reading import Check, File, Group, reads
@@ -29,6 +32,12 @@ from .reference import ARCH, Reference
 FLAT = 5e-4  # of maps after it, on a GPU, before the factor of all tolerances there
 SURE = 2e-4  # two best scores this close to each other (relative) may change places
 
+# What the official code does that our config leaves off.
+AS_RELEASED = {"resclip": {"model.backbone.tail.half": True}}
+Model = Callable[[], OpenVocabSegmentor]
+Seen = Callable[[], "Segmented"]
+Inside = Callable[[Seen, Group], Iterator[Part]]
+
 
 @reads("e2e_(.+)")
 def end_to_end(reference: Reference, file: File, name: str) -> Iterator[Check]:
@@ -37,19 +46,8 @@ def end_to_end(reference: Reference, file: File, name: str) -> Iterator[Check]:
     tail = load_config(CONFIGS / f"{method}.py", dataset).model.backbone.tail
     if {"guide", "affinity"} & tail.keys():
         raise UnknownName(f"nothing says what stands in for the second model of {method}")
-    yield from segmentor_checks(reference, file, method, dataset)
-
-
-def method_and_dataset(name: str) -> tuple[str, str]:
-    """`METHOD_DATASET`, two names that our configs have. Raises UnknownName."""
-    have = choices(CONFIGS)
-    for dataset in sorted(have["dataset"], key=len, reverse=True):
-        method = name.removesuffix(f"_{dataset}")
-        if method != name:
-            if method not in have["method"]:
-                raise UnknownName(f"there is no method {method!r}")
-            return method, dataset
-    raise UnknownName(f"{name!r} ends with no dataset")
+    model = cache(lambda: segmentor(reference, method, dataset, AS_RELEASED.get(method)))
+    yield from segmentor_checks(reference, file, f"{method} on {dataset}", model, partial(published, method, model))
 
 
 def segmentor(reference: Reference, method: str, dataset: str, options: Mapping | None = None) -> OpenVocabSegmentor:
@@ -64,50 +62,71 @@ def segmentor(reference: Reference, method: str, dataset: str, options: Mapping 
     return model
 
 
+@dataclass(frozen=True)
 class Segmented:
-    """A photo through a segmentor: its labels (H, W), the score maps behind them and their class probabilities."""
+    """A photo through a segmentor: labels (H, W), the score maps behind them and their class probabilities (K, H, W).
 
-    def __init__(self, model: OpenVocabSegmentor, photo: Path, method: str) -> None:
-        picture = cv2.imread(str(photo))
-        sample = SegDataSample(metainfo=dict(ori_shape=picture.shape[:2]))
-        data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
-        data = model.data_preprocessor(data)
-        ((labels, self.maps),) = model.segment(data["inputs"], data["data_samples"])
-        self.labels, self.probabilities = labels.cpu(), model.labelling.probabilities(self.maps)
-        self.published = published_probabilities(method, model, self.probabilities)
+    `published`: the probabilities as the official code leaves them. `tolerance`: of maps.
+    """
 
-    def sure(self, tolerance: float) -> np.ndarray:
-        """Where the two best classes are further apart than that, relative to the best: (H, W)."""
+    labels: Tensor
+    maps: StitchedMaps | DenseMaps
+    probabilities: Tensor
+    published: Tensor
+    tolerance: float
+
+    @cached_property
+    def sure(self) -> np.ndarray:
+        """Where the two best classes are not so close that rounding may turn them, (H, W)."""
         best, second = self.published.topk(2, dim=0).values
-        return ((best - second) / best > tolerance).cpu().numpy()
+        return ((best - second) / best > SURE * factor(best.device)).cpu().numpy()
 
 
-def published_probabilities(method: str, model: OpenVocabSegmentor, classes: Tensor) -> Tensor:
+def segmented(model: OpenVocabSegmentor, photo: Path, publish: Callable[[Tensor], Tensor]) -> Segmented:
+    """A photo as mmseg's pipeline reads it."""
+    picture = cv2.imread(str(photo))
+    sample = SegDataSample(metainfo=dict(ori_shape=picture.shape[:2]))
+    data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
+    data = model.data_preprocessor(data)
+    ((labels, maps),) = model.segment(data["inputs"], data["data_samples"])
+    classes = model.labelling.probabilities(maps)
+    tolerance = FLAT if model.score_steps and classes.device.type != "cpu" else CLOSE
+    return Segmented(labels, maps, classes, publish(classes), tolerance)
+
+
+def published(method: str, model: Model, classes: Tensor) -> Tensor:
     """Class probabilities (K, H, W) where each official code leaves them; the labels do not depend on it.
 
     SCLIP, SC-CLIP: classes that the area filter removes are 0. NACLIP: divided by their sum after the threshold.
     """
-    if method in ("sclip", "scclip") and model.labelling.min_area:
-        return classes * model.labelling.large_enough(classes.argmax(0))[:, None, None]
+    labelling = model().labelling
+    if method in ("sclip", "scclip") and labelling.min_area:
+        return classes * labelling.large_enough(classes.argmax(0))[:, None, None]
     return classes / classes.sum(0) if method == "naclip" else classes
 
 
 def segmentor_checks(
-    reference: Reference, file: File, method: str, dataset: str, options: Mapping | None = None
+    reference: Reference,
+    file: File,
+    title: str,
+    model: Model,
+    publish: Callable[[Tensor], Tensor] = lambda classes: classes,
+    maps: Mapping[str, Inside] | None = None,
 ) -> Iterator[Check]:
-    """The text bank, and every photo."""
-    model = cache(lambda: segmentor(reference, method, dataset, options))
-    title = f"{method} on {dataset}"
+    """The text bank of a segmentor, and every photo of a file.
+
+    `model` builds it, once; `publish` makes its class probabilities those of the official code; `maps` is what is
+    compared of a photo, by key.
+    """
+    maps = maps or MAPS
     for key, compare in BANK.items():
         if key in file:
             yield Check("end to end", title, [key], partial(compare, model, file))
-    for group in file.grouped(MAPS, aside=BANK):
-        photo = cache(lambda group=group: photo_of(reference, group))
-        seen = cache(lambda photo=photo: Segmented(model(), photo(), method))
-        for key, compare in MAPS.items():
+    for group in file.grouped(maps, aside=BANK):
+        seen = cache(lambda group=group: segmented(model(), photo_of(reference, group), publish))
+        for key, compare in maps.items():
             if key in group:
-                run = partial(compare, reference, model, seen, group)
-                yield group.check("end to end", f"{title}, {group.head}:", (key,), run)
+                yield group.check("end to end", f"{title}, {group.head}:", (key,), partial(compare, seen, group))
 
 
 def photo_of(reference: Reference, group: Group) -> Path:
@@ -123,14 +142,8 @@ def photo_of(reference: Reference, group: Group) -> Path:
     if not fitting:
         told = "of the size of its labels" if named else f"of that name{near(name, [photo.stem for photo in photos])}"
         raise InputError(f"there is no photo {name!r} {told}")
-    if len(fitting) > 1:
-        drawn = reference.recipe.tiny_photo().cpu().numpy()[:, :, ::-1]
-        return next((photo for photo, p in fitting.items() if np.array_equal(p, drawn)), min(fitting))
-    return next(iter(fitting))
-
-
-Model = Callable[[], OpenVocabSegmentor]
-Seen = Callable[[], Segmented]
+    drawn = reference.recipe.tiny_photo().cpu().numpy()[:, :, ::-1] if len(fitting) > 1 else None
+    return next((photo for photo, picture in fitting.items() if np.array_equal(picture, drawn)), min(fitting))
 
 
 def bank(model: Model, file: File) -> Iterator[Part]:
@@ -143,34 +156,28 @@ def owners(model: Model, file: File) -> Iterator[Part]:
     yield "wrong owners", differing(model().text.owner, file["query_idx"]), 0.0
 
 
-def score_maps(reference: Reference, model: Model, seen: Seen, group: Group) -> Iterator[Part]:
+def score_maps(seen: Seen, group: Group) -> Iterator[Part]:
     """Of the queries, refined, every 32nd pixel."""
     ours, theirs = seen().maps.dense(), group["logits"]
-    yield "score maps", gap(thinned(ours, theirs, (1, 2), 32), theirs), tolerance(reference, model())
+    yield "score maps", gap(thinned(ours, theirs, (1, 2), 32), theirs), seen().tolerance
 
 
-def largest_probability(reference: Reference, model: Model, seen: Seen, group: Group) -> Iterator[Part]:
+def largest_probability(seen: Seen, group: Group) -> Iterator[Part]:
     """Of the classes, every eighth pixel."""
     ours, theirs = seen().published.amax(0), group["maxprob"]
-    yield "largest probability", gap(thinned(ours, theirs, (0, 1), 8), theirs), tolerance(reference, model())
+    yield "largest probability", gap(thinned(ours, theirs, (0, 1), 8), theirs), seen().tolerance
 
 
-def labels(reference: Reference, model: Model, seen: Seen, group: Group) -> Iterator[Part]:
+def labels(seen: Seen, group: Group) -> Iterator[Part]:
     """Every pixel whose best class is surely that."""
-    where = seen().sure(SURE * factor(reference.device))
-    yield "wrong labels where sure", differing(seen().labels, group["label"], where), 0.0
+    yield "wrong labels where sure", differing(seen().labels, group["label"], seen().sure), 0.0
 
 
-def best(reference: Reference, model: Model, seen: Seen, group: Group) -> Iterator[Part]:
+def best(seen: Seen, group: Group) -> Iterator[Part]:
     """The same before the threshold."""
-    where = seen().sure(SURE * factor(reference.device))
-    yield "wrong best classes where sure", differing(seen().probabilities.argmax(0), group["best"], where), 0.0
-
-
-def tolerance(reference: Reference, model: OpenVocabSegmentor) -> float:
-    """Of maps."""
-    return FLAT if model.score_steps and reference.device.type != "cpu" else CLOSE
+    found = seen().probabilities.argmax(0)
+    yield "wrong best classes where sure", differing(found, group["best"], seen().sure), 0.0
 
 
 BANK = {"text": bank, "query_idx": owners}
-MAPS = {"logits": score_maps, "maxprob": largest_probability, "label": labels, "best": best}
+MAPS: dict[str, Inside] = {"logits": score_maps, "maxprob": largest_probability, "label": labels, "best": best}

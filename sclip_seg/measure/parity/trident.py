@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...config import CONFIGS, choices, load_config
+from ...config import CONFIGS, load_config
 from ...methods.trident import masked_affinity, mean_similarity
 from ...picture.spliced import spliced
 from ...picture.window import windows
 from ...towers.guide import LastAttention
 from ...towers.trace import Trace
+from .datasets import dataset_words
 from .names import UnknownName, Words, merged, nothing, options
-from .outcome import CLOSE, Part, gap, thinned
+from .outcome import CLOSE, Part, factor, gap, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
 from .standins import CHANNELS, GivenGuide
@@ -25,7 +26,6 @@ from .visual import TOWER, compared, of_tail
 INPUT, CROP, STRIDE, GRID = "wide2", 336, 224, 21  # the picture, its windows, and the guide's patches a side
 # The windows' guides are called trident{TAG}{i}{j}; the folder does not say the tag, its figures do.
 TAGS = ("f", "", *ascii_lowercase)
-NEAR = 1e-2  # another guide's features are further than that
 GIVEN = dict(type=GivenGuide.__name__)
 OWN = of_tail(type="Trident", guide=GIVEN, affinity=GIVEN)
 Canvas = tuple[Tensor, Trace]
@@ -47,7 +47,7 @@ WORDS: Words = TOWER | {
     "like": nothing,
     "neg": two_sided,
     "cos_fac": lambda factor: of_tail(cos_fac=factor),
-    **{dataset: lambda dataset=dataset: published(dataset) for dataset in choices(CONFIGS)["dataset"]},
+    **dataset_words(published),
     "ade": lambda: merged(published("ade20k"), two_sided()),
 }
 
@@ -88,16 +88,23 @@ def features(reference: Reference, group: Group, canvas: Canvas) -> Tensor:
 
 
 def fitting_canvas(reference: Reference, groups: list[Group]) -> Canvas:
-    """The canvas of those guides that the first setting was made with; of the first ones if of none."""
-    known = next(group for group in groups if "" in group and _is_known(reference, group))
-    first = None
+    """The canvas of those guides that the first known setting was made with, or else of the nearest."""
+    known = next((group for group in groups if "" in group and _is_known(reference, group)), None)
+    if known is None:
+        return canvas_of(reference, TAGS[0])
+    found: list[tuple[float, Canvas]] = []
     for tag in TAGS:
         canvas = canvas_of(reference, tag)
-        first = first or canvas
-        unit = F.normalize(features(reference, known, canvas), dim=1)
-        if gap(thinned(unit, known[""], (0,), 3), known[""]) < NEAR:
-            return canvas
-    return first
+        found.append((distance(features(reference, known, canvas), known), canvas))
+        if found[-1][0] <= CLOSE * factor(reference.device):
+            break
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def distance(features: Tensor, group: Group) -> float:
+    """Of features (T, D), made unit, from a group's."""
+    unit = F.normalize(features, dim=1)
+    return gap(thinned(unit, group[""], (0,), 3), group[""])
 
 
 def _is_known(reference: Reference, group: Group) -> bool:
