@@ -3,8 +3,6 @@
 The folders are made here, with a recipe of their own (`made_parity`).
 """
 
-from functools import partial
-
 import cv2
 import numpy as np
 import pytest
@@ -13,9 +11,7 @@ import torch.nn.functional as F
 from made_parity import RECIPE, features, make, reference_of, stored
 
 from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.measure.parity import reading
-from sclip_seg.measure.parity.command import examine, main
-from sclip_seg.measure.parity.outcome import Outcome, Unknown, gap
+from sclip_seg.measure.parity.command import main
 from sclip_seg.measure.parity.segmentors import segmented, segmentor
 from sclip_seg.measure.parity.trident import OWN, canvas_of
 from sclip_seg.measure.parity.visual import last_block
@@ -254,44 +250,3 @@ def test_photos_and_strides_of_whole_segmentors(tmp_path, capsys):
     assert status == 1
     (line,) = [line for line in lines if line.startswith("FAIL")]
     assert "naclip on toy, two: wrong labels where sure" in line
-
-
-def test_a_reader_of_a_stage_s_own(tmp_path, monkeypatch):
-    """Cases by the prefix of a key, options after it share its inputs, what is risky is left out."""
-    monkeypatch.setattr(reading, "READERS", dict(reading.READERS))
-
-    @reading.reads("stage_doubled")
-    def read(reference, file):
-        for group in file.grouped(("input", "out", "out.sum", "risky")):
-            yield group.check("stage", f"doubled {group.head}", group.keys, partial(doubled, group))
-
-    def doubled(group):
-        ours = 2.0 * group.given("input").astype(np.float64) / 32
-        keep = np.ones(len(ours), bool)
-        keep[group["risky"]] = False
-        yield "", gap(ours, group["out"], keep), 1e-6
-        if "out.sum" in group:
-            yield "sum", gap(ours.sum(keepdims=True), group["out.sum"]), 1e-6
-
-    folder = make(tmp_path / "made")
-    given = np.array([32, 16, -64], np.int8)
-    arrays = {"g1.input": given, "g1.out": np.array([2.0, 1.0, -4.0]), "g1.out.sum": np.array([-1.0])}
-    arrays |= {"g1.risky": np.array([], np.int16), "g1.rho0.6.risky": np.array([1], np.int16)}
-    arrays |= {"g1.rho0.6.out": np.array([2.0, 99.0, -4.0]), "g1.more": np.zeros(1)}
-    np.savez(folder / "stage_doubled.npz", **arrays)
-    found = list(examine(folder, torch.device("cpu")))
-    assert [one.name for one in found if isinstance(one, Outcome)] == [
-        "doubled g1",
-        "doubled g1 sum",
-        "doubled g1.rho0.6",
-    ]
-    assert all(one.fits for one in found if isinstance(one, Outcome))
-    assert [one.key for one in found if isinstance(one, Unknown)] == ["g1.more"]
-
-
-def test_the_longest_pattern_that_fits_reads(monkeypatch):
-    monkeypatch.setattr(reading, "READERS", dict(reading.READERS))
-    general = reading.reader_of("e2e_gla_voc21")[0]
-    special = reading.reads("e2e_gla_(.+)")(lambda reference, file, dataset: iter(()))
-    assert reading.reader_of("e2e_gla_voc21") == (special, ("voc21",))
-    assert reading.reader_of("e2e_sclip_voc21")[0] is general

@@ -82,6 +82,11 @@ class Group:
     def __getitem__(self, part: str) -> np.ndarray:
         return self.file[self.keys[part]]
 
+    @property
+    def beyond(self) -> str:
+        """What the head adds to the one above, `rho0.6` of `g2x2.rho0.6`; `""` where there is none above."""
+        return "" if self.above is None else self.head.removeprefix(f"{self.above.head}.")
+
     def given(self, part: str) -> np.ndarray:
         """An array of this head, or else of the head that it prolongs: `g2x2.rho0.6` shares the inputs of `g2x2`."""
         if part in self:
