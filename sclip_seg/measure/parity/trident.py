@@ -21,7 +21,7 @@ from .outcome import CLOSE, Part, factor, gap, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
 from .standins import CHANNELS, GivenGuide
-from .visual import TOWER, compared, of_tail
+from .visual import compared, of_tail
 
 INPUT, CROP, STRIDE, GRID = "wide2", 336, 224, 21  # the picture, its windows, and the guide's patches a side
 # The windows' guides are called trident{TAG}{i}{j}; the folder does not say the tag, its figures do.
@@ -42,7 +42,7 @@ def two_sided() -> dict:
     return dict(two_sided=True)
 
 
-WORDS: Words = TOWER | {
+WORDS: Words = {
     "default": nothing,
     "like": nothing,
     "neg": two_sided,
