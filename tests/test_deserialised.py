@@ -109,20 +109,15 @@ ALLOWED = {
     # training and parity, of ours and by developers
     ("sclip_seg/toy/train.py", "open_clip.create_model"): (1, "a stock model without weights"),
     ("sclip_seg/toy/train_guide.py", "timm.create_model"): (1, "a stock model without weights"),
-    ("tools/speed.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
-    ("tools/parity.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
-    ("tools/parity_parts.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
-    ("tools/parity.py", "np.load"): (1, "arrays only: allow_pickle is off by default"),
-    ("tools/parity.py", "importlib.util.spec_from_file_location"): (
+    ("sclip_seg/measure/speed.py", "open_clip.get_tokenizer"): (1, "open_clip's BPE"),
+    ("sclip_seg/measure/parity/text.py", "open_clip.get_tokenizer"): (2, "open_clip's BPE"),
+    ("sclip_seg/measure/parity/reading.py", "np.load"): (1, "arrays only: allow_pickle is off by default"),
+    ("sclip_seg/measure/parity/reference.py", "importlib.util.spec_from_file_location"): (
         1,
         "recipe.py of the folder, which the user vouches for",
     ),
-    ("tools/parity.py", "importlib.util.module_from_spec"): (1, "the same"),
-    ("tools/parity.py", "spec.loader.exec_module"): (1, "the same"),
-    **{
-        (f"tools/parity{part}.py", "reference.load"): (n, "that np.load")
-        for part, n in (("", 3), ("_guided", 2), ("_parts", 5))
-    },
+    ("sclip_seg/measure/parity/reference.py", "importlib.util.module_from_spec"): (1, "the same"),
+    ("sclip_seg/measure/parity/reference.py", "spec.loader.exec_module"): (1, "the same"),
     # modules that are ours or a dependency's, by names that stand in the code
     ("sclip_seg/mmcv_shim.py", "importlib.util.find_spec"): (1, "mmcv._ext, to see whether it is there"),
     ("sclip_seg/mmcv_shim.py", "importlib.import_module"): (1, "mmseg and its kin"),
@@ -133,9 +128,9 @@ ALLOWED = {
     ("sclip_seg/data/prepare/tables.py", "importlib.util.find_spec"): (1, "where mmseg lies"),
     ("sclip_seg/data/prepare/tables.py", "spec.loader.exec_module"): (1, "mmseg's converters"),
     ("sclip_seg/data/prepare/context.py", "importlib.util.find_spec"): (1, "whether the package `detail` is there"),
-    ("tools/speed.py", "importlib.util.spec_from_file_location"): (1, "tests/plain_chain.py"),
-    ("tools/speed.py", "importlib.util.module_from_spec"): (1, "tests/plain_chain.py"),
-    ("tools/speed.py", "spec.loader.exec_module"): (1, "tests/plain_chain.py"),
+    ("sclip_seg/measure/speed.py", "importlib.util.spec_from_file_location"): (1, "plain_chain.py of the tests"),
+    ("sclip_seg/measure/speed.py", "importlib.util.module_from_spec"): (1, "plain_chain.py of the tests"),
+    ("sclip_seg/measure/speed.py", "spec.loader.exec_module"): (1, "plain_chain.py of the tests"),
 }
 
 

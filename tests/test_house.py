@@ -161,6 +161,8 @@ def test_no_device_path_or_benchmark_in_the_code(path):
     text = (PACKAGE / path).read_text()
     strings = code_strings(path)
     assert not [string for string in strings if "/home" in string or "/root" in string or "/tmp" in string]
+    if path.startswith("measure/"):  # devices and benchmarks are what it measures
+        return
     if path not in ("evaluate/result.py", "evaluate/grid/slots.py"):  # say which device computed, and which may
         assert not [string for string in strings if re.search(r"\bcuda\b", string)]
         assert not re.search(r"(?<!is_)\bcuda\b", "\n".join(line.split("#")[0] for line in text.splitlines()))

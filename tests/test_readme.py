@@ -17,14 +17,7 @@ from sclip_seg_cli import WORDS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-PARTS = {
-    "parity_guided",
-    "parity_parts",
-    "gpu_precision",
-    "gpu_sheet",
-    "gpu_speed",
-}  # of a tool, no tools themselves
-TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if path.stem not in PARTS)
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
 HERE = [word for word, (module, _) in WORDS.items() if (ROOT / f"{module.replace('.', '/')}.py").is_file()]
 
 

@@ -1,15 +1,13 @@
-"""`tools/gpu_check.py` runs, on the CPU in its smallest form, and what it says of errors, bounds and time is so."""
+"""`sclip-seg gpu-check` runs, on the CPU in its smallest form, and what it says of errors, bounds and time is so."""
 
 import json
 import math
 
 import pytest
 import torch
-from loaded import load_tool
 
-tool = load_tool("gpu_check")
-precision, speed = tool.gpu_precision, tool.gpu_speed
-Sheet, beyond = precision.Sheet, precision.beyond
+from sclip_seg.measure.gpu import check, precision, speed
+from sclip_seg.measure.gpu.sheet import Sheet, beyond
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +15,7 @@ def quick(tmp_path_factory):
     """Exit status and file of one quick run."""
     path = tmp_path_factory.mktemp("quick") / "check.json"
     threads = torch.get_num_threads()
-    status = tool.main(["--quick", "--methods", "sclip", "proxyclip", "--out", str(path)])
+    status = check.main(["--quick", "--methods", "sclip", "proxyclip", "--out", str(path)])
     torch.set_num_threads(threads)
     return status, json.loads(path.read_text())
 

@@ -1,4 +1,4 @@
-"""`tools/speed.py` measures what it says it measures; how fast it is, is for `make speed` to say."""
+"""`sclip-seg speed` measures what it says it measures; how fast it is, is for `make speed` to say."""
 
 import json
 import subprocess
@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import torch
-from loaded import load_tool
 from scored import maps_of
 from waiting import PATIENCE
+
+from sclip_seg.measure import speed
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "speed.py"
@@ -19,7 +20,7 @@ def test_rows_have_every_field_and_consistent_ratios(tmp_path):
     command = [sys.executable, TOOL, "--cases", "voc21", *SMALL, "--out", tmp_path / "speed.json"]
     subprocess.run(command, check=True, timeout=PATIENCE)
     (row,) = json.loads((tmp_path / "speed.json").read_text())
-    assert {"case", "precision", "device", *load_tool("speed").COLUMNS} <= row.keys()
+    assert {"case", "precision", "device", *speed.COLUMNS} <= row.keys()
     assert row["windows"] == 6
     assert row["ratio_to_trunk"] == row["ours_s"] / row["trunk_s"]
     assert row["ratio_to_reference"] == row["reference_s"] / row["ours_s"]
@@ -27,9 +28,8 @@ def test_rows_have_every_field_and_consistent_ratios(tmp_path):
 
 
 def test_ours_and_the_reference_do_the_same_work(monkeypatch):
-    tool = load_tool("speed")
-    bench = tool.Bench(tool.CASES["voc21"], "sclip", "openai_vit_b32", "fp32")
-    chain = tool.plain_chain()
+    bench = speed.Bench(speed.CASES["voc21"], "sclip", "openai_vit_b32", "fp32")
+    chain = speed.plain_chain()
     found = {}
     monkeypatch.setattr(chain, "labels", lambda probability, threshold: found.update(probability=probability))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What `tools/gpu_check.py` found, written to its file as soon as it is found."""
+"""What `sclip-seg gpu-check` found, written to its file as soon as it is found."""
 
 import json
 import math
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from sclip_seg.command import one_line
-from sclip_seg.files import write_atomically
+from ...command import one_line
+from ...files import write_atomically
 
 
 class Sheet:

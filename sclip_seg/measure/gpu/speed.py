@@ -1,4 +1,4 @@
-"""Section `speed` of `tools/gpu_check.py`: pictures per second, and the floor beside them.
+"""Section `speed` of `sclip-seg gpu-check`: pictures per second, and the floor beside them.
 
 The floor of a method is what it must run at the least: open_clip's bare tower on its windows and views, and its second
 models, as they are (eager) and as replayed CUDA graphs, which cost no launches. Timed by the device's events.
@@ -14,15 +14,15 @@ from itertools import product
 from unittest.mock import patch
 
 import torch
-from gpu_sheet import Sheet
 from mmseg.structures import SegDataSample
-from speed import CASES, Bench, Case, tower_for
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from sclip_seg.picture import scores
-from sclip_seg.towers import weights
-from sclip_seg.towers.encoder import DTYPES
+from ...picture import scores
+from ...towers import weights
+from ...towers.encoder import DTYPES
+from ..speed import CASES, Bench, Case, tower_for
+from .sheet import Sheet
 
 Work = Callable[[], object]
 OFF = 1.15  # ratios to the floor above it are looked into, kernel by kernel
@@ -67,7 +67,7 @@ def measure(sheet: Sheet, methods: list[str], device: torch.device, quick: bool)
 
 
 def built(method: str, dataset: str, precision: str, backbone: str) -> Bench:
-    """The bench of tools/speed.py, its windows those of a picture as the method cuts and views them."""
+    """The bench of `sclip-seg speed`, its windows those of a picture as the method cuts and views them."""
     bench = Bench(Case(dataset, SIZES[dataset]), method, backbone, precision)
     model, (picture,) = bench.model, bench.model.data_preprocessor({"inputs": [bench.picture]})["inputs"]
     fitted = model.fitted(picture)

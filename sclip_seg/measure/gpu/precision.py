@@ -1,4 +1,4 @@
-"""Section `precision` of `tools/gpu_check.py`: fp32, bf16 and fp16 on the device against fp32 on the CPU.
+"""Section `precision` of `sclip-seg gpu-check`: fp32, bf16 and fp16 on the device against fp32 on the CPU.
 
 `labels`: label maps of the toy world with its learned weights, through the whole of a method. `features`: unit patch
 features of ViT-B/16 with random weights (the toy CLIP with `--quick`).
@@ -13,19 +13,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from gpu_sheet import Sheet, beyond
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
-from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.evaluate.metric import PooledIoU
-from sclip_seg.picture.segmentor import OpenVocabSegmentor
-from sclip_seg.registry import TAILS
-from sclip_seg.towers.encoder import DTYPES, DenseCLIP
-from sclip_seg.towers.tail import cosines
-from sclip_seg.words.text import TextBank
+from ...config import CONFIGS, load_config
+from ...evaluate.metric import PooledIoU
+from ...picture.segmentor import OpenVocabSegmentor
+from ...registry import TAILS
+from ...towers.encoder import DTYPES, DenseCLIP
+from ...towers.tail import cosines
+from ...words.text import TextBank
+from .sheet import Sheet, beyond
 
 CPU = torch.device("cpu")
 # Methods that decide within (labels that are fed back, anomalies, clusters, signs) or close label maps: where rounding

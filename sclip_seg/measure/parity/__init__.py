@@ -1,0 +1,8 @@
+"""Parity: the methods beside outputs of the official codes on tiny weights, case by case as a folder's files say.
+
+A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
+"""
+
+from . import blocks, cliptrase, paths, proxyclip, resclip, scclip, segmentors, text, trident
+
+__all__ = ["blocks", "cliptrase", "paths", "proxyclip", "resclip", "scclip", "segmentors", "text", "trident"]

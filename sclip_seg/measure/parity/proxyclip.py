@@ -1,0 +1,37 @@
+"""ProxyCLIP: `visual_proxyclip.npz` has features of `[OPTIONS.]INPUT+GUIDE`, on the grid of a stand-in for DINO."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from .names import Words, merged, options
+from .outcome import Part
+from .reading import Check, File, Group, reads
+from .reference import Reference
+from .standins import CHANNELS, GivenGuide, grid_of
+from .visual import TOWER, compared, of_tail
+
+WORDS: Words = TOWER | {
+    "beta": lambda beta: of_tail(beta=beta),
+    "gamma": lambda gamma: of_tail(gamma=gamma),
+}
+OWN = of_tail(type="ProxyCLIP", guide=dict(type=GivenGuide.__name__))
+
+
+@reads("visual_proxyclip")
+def proxyclip(reference: Reference, file: File) -> Iterator[Check]:
+    """A case for each input and guide."""
+    for group in file.grouped(("probe",)):
+        yield group.check("guided", f"proxyclip {group.head}", ("", "probe"), partial(features, reference, group))
+
+
+def features(reference: Reference, group: Group) -> Iterator[Part]:
+    """Of the patches of the guide's grid, which the probes count."""
+    prefix, _, inputs = group.head.rpartition(".")
+    backbone = reference.backbone(**merged(OWN, options(prefix, WORDS)))
+    name, plus, guide = inputs.partition("+")
+    if not plus:
+        raise ValueError(f"{inputs} names no guide (INPUT+GUIDE)")
+    image = reference.input(name)
+    grid = grid_of(len(group["probe"]), tuple(image.shape[2:]))
+    backbone.tail.guide.features = reference.recipe.tiny_guide(guide, CHANNELS, *grid)
+    yield from compared(backbone(image)[0].flatten(1).T, group)

@@ -1,0 +1,286 @@
+"""What a picture costs beside the bare vision transformer (`make speed`).
+
+Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
+same windows in one batch), ours (from the decoded picture to its labels) and
+the published chain written plainly (plain_chain.py of the tests, a window at a
+time). Weights are random: speed does not depend on them. Prints a table and
+writes work_dirs/speed/speed.json.
+"""
+
+import argparse
+import copy
+import importlib.util
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from prettytable import PrettyTable
+from torch import Tensor, nn
+
+from ..command import Parser, at_least_one, run
+from ..config import CONFIGS, choices, load_config
+from ..errors import InputError
+from ..evaluate.result import device_name
+from ..files import write_atomically
+from ..picture.segmentor import OpenVocabSegmentor
+from ..towers.encoder import DTYPES, DenseCLIP
+from ..towers.positions import resample
+from ..words.text import TextBank, text_bank
+from ..words.vocabulary import Vocabulary
+
+PLAIN_CHAIN = Path(__file__).parents[2] / "tests" / "picture" / "plain_chain.py"  # of a source tree
+COLUMNS = ("trunk_s", "ours_s", "reference_s", "ratio_to_trunk", "ratio_to_reference", "peak_extra_mb")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A picture of a benchmark: its config's name and its size (H, W) in pixels."""
+
+    dataset: str
+    size: tuple[int, int]
+    timed: bool = True
+
+
+CASES = {
+    "voc21": Case("voc21", (375, 500)),
+    "coco_object": Case("coco_object", (480, 640)),
+    "coco_stuff164k": Case("coco_stuff164k", (480, 640)),
+    "ade20k": Case("ade20k", (512, 683)),
+    "cityscapes": Case("cityscapes", (1024, 2048)),
+    "ade20k_large": Case("ade20k", (2000, 3000), timed=False),
+}
+QUICK = ("voc21", "coco_object")
+
+
+class Bench:
+    """The segmentor of a case with random weights and text, and a random picture for it."""
+
+    def __init__(self, case: Case, method: str, backbone: str, precision: str) -> None:
+        warnings.simplefilter("ignore")
+        self.case, self.device = case, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        config = load_config(CONFIGS / f"{method}.py", case.dataset, backbone)
+        config.model.backbone.pretrained = None
+        for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
+            config.model.backbone.tail[place].pretrained = None
+        for part in [*config.model.get("stages", []), *config.model.get("refine", [])]:
+            if "checkpoint" in part:
+                part.checkpoint = None
+            if "guide" in part:
+                part.guide.pretrained = None
+        config.model.update(precision=precision, text_cache=None)
+        self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
+        self.model.backbone.set_precision(precision)
+        self.model.labelling = self.model.labelling.to(self.device)
+        queries = len(self.model.vocabulary.queries)
+        width = self.model.backbone.clip.visual.proj.shape[1]
+        text = F.normalize(torch.randn(queries, width, generator=torch.Generator().manual_seed(0)), dim=-1)
+        owner = torch.tensor(self.model.vocabulary.owner)
+        self.model.text = TextBank(text, owner, len(self.model.vocabulary)).to(next(self.model.parameters()))
+        self.picture = torch.randint(0, 256, (3, *case.size), dtype=torch.uint8)
+        small = self.model.data_preprocessor({"inputs": [self.picture]})["inputs"][0]
+        self.size = tuple(small.shape[1:])
+        self.windows = torch.cat(list(self.model.windows_over(self.size).cut([small], batch=10**6)))
+        self.windows = self.windows.to(DTYPES[precision])
+        self.visual = tower_for(self.model.backbone, tuple(self.windows.shape[2:]))
+
+    def trunk(self) -> None:
+        """open_clip's own vision transformer on the same windows, in one batch."""
+        self.visual(self.windows)
+
+    def ours(self) -> None:
+        """A decoded picture to its labels."""
+        sample = SegDataSample(metainfo={"ori_shape": self.case.size})
+        self.model.test_step({"inputs": [self.picture], "data_samples": [sample]})
+
+    def reference(self, chain: ModuleType) -> None:
+        """The same, by the published chain: window by window, whole tensors at every step."""
+        data = self.model.data_preprocessor({"inputs": [self.picture]})
+        window, rule = self.model.window, self.model.labelling
+        boxes = chain.mmseg_boxes(self.size, window["crop"], window["stride"])
+        crops = (data["inputs"][0][None, :, top:bottom, left:right] for top, left, bottom, right in boxes)
+        tiles = torch.cat([self.model.backbone.score(crop, self.model.text) for crop in crops])
+        plan = (self.size, window["crop"], window["stride"], self.model.backbone.patch, window["padding"])
+        scores = chain.stitched(tiles, *plan, self.case.size)
+        probability = chain.class_probabilities(scores, rule.owner.tolist(), rule.logit_scale)
+        if rule.min_area:
+            probability = chain.after_area_filter(probability, rule.min_area)
+        chain.labels(probability, rule.background_threshold)
+
+
+def tower_for(backbone: DenseCLIP, size: tuple[int, int]) -> nn.Module:
+    """open_clip's tower, or for windows of another size than its own, (H, W), a copy with positions for them."""
+    visual, patch = backbone.clip.visual, backbone.patch
+    native, grid = (tuple(side // patch for side in sides) for sides in (visual.image_size, size))
+    if grid == native:
+        return visual
+    visual = copy.deepcopy(visual)
+    visual.positional_embedding = nn.Parameter(resample(visual.positional_embedding, native, grid), requires_grad=False)
+    return visual
+
+
+@torch.no_grad()
+def timed(work: Callable[[], None], cuda: bool) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(name: str, method: str, options: argparse.Namespace, precision: str) -> dict:
+    """One row of the table."""
+    case = CASES[name]
+    row = {"case": name, "method": method, "precision": precision} | dict.fromkeys(COLUMNS)
+    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision)
+    if not case.timed:
+        return row | {"device": device_name()}
+    bench = Bench(case, method, options.backbone, precision)
+    cuda = bench.device.type == "cuda"
+    chain = None if options.no_reference else plain_chain()
+    works = {"trunk_s": bench.trunk, "ours_s": bench.ours}
+    if not options.no_reference:
+        works["reference_s"] = lambda: bench.reference(chain)
+    seconds = {key: [] for key in works}
+    for key in ("trunk_s", "ours_s"):
+        timed(works[key], cuda)  # the first call also sets the libraries up
+    for turn in range(options.rounds):
+        for key, work in works.items():
+            if key != "reference_s" or turn < options.reference_rounds:
+                seconds[key].append(timed(work, cuda))
+    row |= {key: statistics.median(values) for key, values in seconds.items()}
+    row["ratio_to_trunk"] = row["ours_s"] / row["trunk_s"]
+    if row["reference_s"]:
+        row["ratio_to_reference"] = row["reference_s"] / row["ours_s"]
+    return row | {"device": device_name(), "windows": len(bench.windows)}
+
+
+@torch.no_grad()
+def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
+    """The text bank of some queries, cold and read again, beside one query at a time at 77 tokens."""
+    bench = Bench(CASES["ade20k"], options.method[0], options.backbone, "fp32")
+    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.arch, bench.model.templates
+    vocabulary = Vocabulary("some", bench.model.vocabulary.classes[:queries])
+    tokenizer = open_clip.get_tokenizer(arch)
+
+    def one_at_a_time() -> None:
+        for query in vocabulary.queries:
+            prompts = tokenizer([template.format(query) for template in templates]).to(bench.device)
+            F.normalize(F.normalize(clip.encode_text(prompts), dim=-1).mean(0), dim=-1)
+
+    with tempfile.TemporaryDirectory() as cache:
+        ours, again = (
+            timed(lambda: text_bank(clip, arch, vocabulary, templates, "speed", cache), bench.device.type == "cuda")
+            for _ in range(2)
+        )
+    reference = timed(one_at_a_time, bench.device.type == "cuda")
+    row = {"case": f"text_bank_{queries}_queries", "method": "", "precision": "fp32"} | dict.fromkeys(COLUMNS)
+    row |= {"ours_s": ours, "reference_s": reference, "ratio_to_reference": reference / ours}
+    return row | {"second_start_s": again, "device": device_name()}
+
+
+def plain_chain() -> ModuleType:
+    """The reference of the tests. Raises InputError where there are none."""
+    if not PLAIN_CHAIN.is_file():
+        raise InputError("the plain chain lies among the tests of the source tree; without them give --no-reference")
+    spec = importlib.util.spec_from_file_location("plain_chain", PLAIN_CHAIN)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def peak_extra(name: str, method: str, backbone: str, precision: str) -> float:
+    """Largest memory above the loaded model while one picture is segmented, in MB, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision))
+
+
+def _peak_extra(case: Case, method: str, backbone: str, precision: str) -> float:
+    bench = Bench(case, method, backbone, precision)
+    bench.windows = Tensor()
+    if bench.device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        timed(bench.ours, True)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the kernel starts the high-water mark anew
+    before = _status("VmRSS")
+    timed(bench.ours, False)
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(key: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1])
+
+
+def table(rows: list[dict]) -> PrettyTable:
+    """The rows for the eye."""
+    table = PrettyTable(
+        ["case", "method", "precision", "trunk s", "ours s", "reference s", "ours/trunk", "ref./ours", "extra MB"]
+    )
+    table.align = "r"
+    table.align["case"] = "l"
+    formats = ("{:.3f}", "{:.3f}", "{:.2f}", "{:.3f}", "{:.2f}", "{:.0f}")
+    for row in rows:
+        numbers = ("-" if row[k] is None else f.format(row[k]) for k, f in zip(COLUMNS, formats, strict=True))
+        table.add_row([row["case"], row["method"], row["precision"], *numbers])
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    options = parse(arguments)
+    return run(lambda: measure_all(options))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} in the first precision only")
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; default: all"
+    )
+    parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
+    methods = choices(CONFIGS)["method"]
+    parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")
+    backbones = choices(CONFIGS)["backbone"]
+    parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
+    parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
+    parser.add_argument("--no-reference", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/speed.json"))
+    options = parser.parse_args(arguments)
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Prints each row, then the table, and writes the file."""
+    options.precision = options.precision or (["fp16"] if torch.cuda.is_available() else ["fp32", "bf16"])
+    cases = options.cases or (QUICK if options.quick else list(CASES))
+    precisions = options.precision[:1] if options.quick else options.precision
+    rows = []
+    for precision in precisions:
+        for name, method in product(cases, options.method):
+            rows.append(measure(name, method, options, precision))
+            print(table(rows[-1:]), flush=True)
+    if not (options.quick or options.cases):
+        rows.append(measure_text(options))
+        print(f"the text bank is read again in {rows[-1]['second_start_s']:.4f} s")
+    write_atomically(options.out, json.dumps(rows, indent=2) + "\n")
+    print(table(rows))
+    print(f"{device_name()}; medians of {options.rounds} interleaved rounds; written to {options.out}")
