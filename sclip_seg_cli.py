@@ -1,12 +1,16 @@
-"""`sclip-seg WORD ...`, and what every file of tools/ calls. It lies beside the package, so that `--help` needs no torch.
+"""`sclip-seg WORD ...`, and what every file of tools/ calls. It lies beside the package: its help needs no torch.
 
 A word's work is done by a module on the shelves, imported when the word is known.
 """
 
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 # word -> the module that does it, and what it is in a line.
 WORDS = {
@@ -31,26 +35,52 @@ USAGE = "usage: sclip-seg WORD ... (sclip-seg WORD --help says what a word takes
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the word's work; 0 after help, 2 after a word that there is not."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    word = arguments[0] if arguments else "--help"
+    word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if word in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {name:<16} {line}" for name, (_, line) in WORDS.items())]))
         return 0
     if word == "--version":
-        print(f"sclip_seg {version('sclip_seg')}")
+        try:
+            print(f"sclip_seg {version('sclip_seg')}")
+        except PackageNotFoundError:  # a checkout that is not installed
+            print(f"sclip_seg {import_module('sclip_seg').__version__}")
         return 0
     if word not in WORDS:
-        print(f"error: there is no word {word!r}; choose one of {', '.join(WORDS)}", file=sys.stderr)
+        near = get_close_matches(word, WORDS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(WORDS)}"
+        print(f"error: there is no word {word!r}; {hint}", file=sys.stderr)
         return 2
-    return launch(word, arguments[1:])
+    before = sys.argv
+    sys.argv = [f"sclip-seg {word}", *rest]  # which usage lines are made of
+    try:
+        return launch(word, None if arguments is None else rest)
+    finally:
+        sys.argv = before
 
 
 def launch(word: str, arguments: list[str] | None = None) -> int:
-    """Does a word's work. Ctrl-C while its libraries load ends it at once; then `sclip_seg.command.run` takes over."""
+    """Exit status of a word's work; without `arguments` it takes the command line's, in a process of its own."""
+    with ends_at_once():
+        return import_module(WORDS[word][0]).main(arguments)
+
+
+@contextmanager
+def ends_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process without a word, e.g. while libraries load, until `sclip_seg.command.run` takes over.
+
+    Whoever has a handler of their own, or calls from another thread than the main one, keeps what there is.
+    """
     before = signal.getsignal(signal.SIGINT)
+    is_pythons = before in (signal.default_int_handler, signal.SIG_IGN)
+    if not is_pythons or threading.current_thread() is not threading.main_thread():
+        yield
+        return
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        work = import_module(WORDS[word][0])
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
-    return work.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from .errors import InputError, warn_once
 
@@ -19,11 +20,18 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with an argument in one line, as everything else is said."""
 
     def __init__(self, **settings: object) -> None:
+        settings.setdefault("prog", called())
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**settings)
 
     def error(self, message: str) -> None:
         self.exit(BAD_INPUT, f"error: {one_line(message)} ({self.prog} --help shows the options)\n")
+
+
+def called() -> str:
+    """What this program was called by: `tools/test.py`, or `sclip-seg test`, which the launcher has put there."""
+    place = Path(sys.argv[0])
+    return f"tools/{place.name}" if place.parent.name == "tools" else place.name
 
 
 def run(work: Callable[[], int | None], goes_on: str = "") -> int:

@@ -12,6 +12,7 @@ from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
 from .errors import InputError, near
+from .handed_in import existing
 from .options import put
 from .registry import ATTENTION, GUIDES, STEPS, TAILS
 from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
@@ -150,10 +151,28 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
+def method_file(method: str | Path) -> Path:
+    """The config of a method: by its name among those of `CONFIGS`, or by the path of a config of one's own.
+
+    Raises:
+        InputError: no such name or file (with the near ones).
+    """
+    given = Path(method)
+    if given.name == given.stem == str(method):
+        have = names_in(CONFIGS)
+        if method not in have:
+            raise InputError(f"there is no method {method!r}{near(str(method), have)}")
+        return CONFIGS / f"{method}.py"
+    path = existing(method)
+    if not path.is_file():
+        raise InputError(f"there is no config {path}{near(path.stem, names_in(path.parent))}")
+    return path
+
+
 def load_config(
-    path: str | Path, dataset: str | None = None, backbone: str | None = None, options: dict | None = None
+    method: str | Path, dataset: str | None = None, backbone: str | None = None, options: dict | None = None
 ) -> Config:
-    """The config file `path` with the two other axes chosen by name, then `options` (`a.b.c` -> value) on top.
+    """The config of a method (`method_file`), the two other axes chosen by name, then `options` (`a.b.c` -> value).
 
     The variables that the config files read are set for the time of the call only, so that none set in the shell
     leaks in. `config.axes` says what was chosen.
@@ -161,10 +180,8 @@ def load_config(
     Raises:
         InputError: no such file or name (with the near ones), a file that does not load, an unknown key or type.
     """
-    path = Path(path)
+    path = method_file(method)
     have = choices(path.parent)
-    if not path.is_file():
-        raise InputError(f"there is no config {path}{near(path.stem, have['method'])}")
     chosen = {"dataset": dataset, "backbone": backbone}
     for axis, name in chosen.items():
         if name not in (None, WORDS, *have[axis]):

@@ -113,11 +113,13 @@ def pictures():
 
 @pytest.fixture
 def stub(tmp_path, monkeypatch):
-    """tools/reproduce.py (`grids.Stub`) in a working folder with a toy tree of two pictures."""
-    from grids import Stub, toy_world  # loads the tools, which few tests need
+    """`sclip-seg reproduce` (`grids.Stub`) in a working folder with a toy tree of two pictures."""
+    from grids import Stub  # loads what few tests need
+
+    from sclip_seg.toy.make import make
 
     monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=2, seed=0)
+    make(Path("data/toy"), count=2, seed=0)
     return Stub(tmp_path)
 
 

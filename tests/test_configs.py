@@ -13,10 +13,11 @@ from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, SYMMETRIC, TUNED, WITH_BACKGROUND
+from runs import cell
 from tiny_cells import with_tiny_guides
 
 from sclip_seg import registry
-from sclip_seg.config import choices, load_config
+from sclip_seg.config import choices, load_config, method_file
 from sclip_seg.errors import InputError
 from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.towers.weights import SHIPPED
@@ -35,10 +36,6 @@ REGISTRIES = [
 
 
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
-
-
-def cell(method, dataset=None, backbone=None, **options):
-    return load_config(CONFIGS / f"{method}.py", dataset, backbone, options or None)
 
 
 @cache
@@ -239,6 +236,33 @@ def test_faulty_file(text, message, tmp_path):
     path.write_text(text + "\n")
     with pytest.raises(InputError, match=message):
         load_config(path)
+
+
+def test_a_method_is_named_or_given_by_its_file(tmp_path):
+    assert method_file("sclip") == CONFIGS / "sclip.py"
+    path = tmp_path / "sclip.py"
+    path.touch()
+    for form in (path, str(path), tmp_path / "." / "sclip.py"):
+        assert method_file(form) == path
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("slip", "there is no method 'slip'; did you mean sclip"),
+        ("_words", "there is no method '_words'"),
+        ("", "there is no method ''"),
+        ("..", "there is no method"),
+        ("configs/sclip", "there is no config configs/sclip"),
+        ("slip.py", "there is no config slip.py"),
+        (CONFIGS / "slip.py", "slip.py; did you mean sclip"),
+        ("a\0b.py", "there is no config"),
+    ],
+)
+def test_what_is_no_method(method, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        method_file(method)
 
 
 def test_docstring_of_a_method_file_names_its_paper():

@@ -11,7 +11,6 @@ import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loaded import load_tool
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -22,6 +21,7 @@ from sclip_seg.data.loading import read_picture
 from sclip_seg.data.prepare.subset import cut_subset
 from sclip_seg.errors import InputError
 from sclip_seg.handed_in import at_home, composed, existing, read_text
+from sclip_seg.show import attention, demo
 from sclip_seg.words.auxiliary_texts import AuxiliaryTexts
 from sclip_seg.words.read import read_words, split_words
 from sclip_seg.words.vocabulary import Vocabulary, shipped
@@ -193,7 +193,6 @@ def test_paths_are_found_in_either_form(tmp_path, there, asked):
     assert existing(tmp_path / asked / "a.png").is_file()
     assert existing(tmp_path / asked / "b.png") == tmp_path / asked / "b.png"
     assert read_picture(tmp_path / asked / "a.png").shape == (4, 5, 3)
-    demo = load_tool("demo")
     for place in (tmp_path / asked, f"{tmp_path / asked}/*.png"):
         assert [path.name for path in demo.find([str(place)])[0]] == ["a.png"]
 
@@ -247,13 +246,12 @@ def test_typed_words_of_the_page_read_no_file(folder):
         split_words("cls_mine.txt")
 
 
-@pytest.mark.parametrize("tool", ["demo", "attention"])
+@pytest.mark.parametrize("tool", [demo, attention], ids=lambda tool: tool.__name__)
 def test_tools_read_a_class_file(folder, tool, capsys):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save("p.png")
-    more = ["--device", "cpu"] if tool == "demo" else ["--scores", "--methods", "sclip"]
-    loaded = load_tool(tool)
-    assert loaded.main(["p.png", "--classes", "cls_mine.txt", "--backbone", "toy", *more]) == 0
+    more = ["--device", "cpu"] if tool is demo else ["--scores", "--methods", "sclip"]
+    assert tool.main(["p.png", "--classes", "cls_mine.txt", "--backbone", "toy", *more]) == 0
     told = capsys.readouterr()
     assert "never learned the words 'red', 'thing'" in told.err
-    assert loaded.main(["p.png", "--classes", "absent.txt", "--backbone", "toy", *more]) == 2
+    assert tool.main(["p.png", "--classes", "absent.txt", "--backbone", "toy", *more]) == 2
     assert capsys.readouterr().err.startswith("error: vocabulary file ./absent.txt is missing")

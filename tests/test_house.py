@@ -29,9 +29,9 @@ SHELVES = {
     "methods": {"", "words", "towers", "picture"},
     "data": {"", "words"},
     "evaluate": {"", "words", "towers", "picture", "data"},
-    "show": {"", "words", "towers", "picture", "data", "evaluate"},
-    "toy": {"", "words", "towers", "picture", "data", "evaluate", "show"},
-    "measure": {"", "words", "towers", "picture", "methods", "data", "evaluate", "show", "toy"},
+    "toy": {"", "words", "towers", "picture", "data", "evaluate"},
+    "show": {"", "words", "towers", "picture", "data", "evaluate", "toy"},
+    "measure": {"", "words", "towers", "picture", "methods", "data", "evaluate", "toy", "show"},
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
@@ -119,6 +119,20 @@ def test_tests_lie_on_the_shelf_of_what_they_test():
     assert shelves == {*SHELVES} - {""}
 
 
+def test_no_test_imports_from_another():
+    """What several need lies in a module beside what it helps with."""
+    files = [*(ROOT / "tests").rglob("*.py")]
+    tests = {path.stem for path in files if path.name.startswith("test_")}
+    found = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {(path.name, name) for name in names if name.split(".")[-1] in tests}
+    assert len(tests) > 50
+    assert not found
+
+
 def test_the_test_of_arrows_reads_imports():
     assert imports("methods/maskclip.py")[0] >= {"towers.attention", "towers.tail", "registry", "towers.trace"}
     inner, outer = imports("towers/encoder.py")
@@ -142,10 +156,10 @@ def test_no_device_path_or_benchmark_in_the_code(path):
     assert not [string for string in strings if "/home" in string or "/root" in string or "/tmp" in string]
     if path.startswith("measure/"):  # devices and benchmarks are what it measures
         return
-    if path != "evaluate/result.py":  # says which device computed
+    if path not in ("evaluate/result.py", "evaluate/grid/slots.py"):  # say which device computed, and which may
         assert not [string for string in strings if re.search(r"\bcuda\b", string)]
         assert not re.search(r"(?<!is_)\bcuda\b", "\n".join(line.split("#")[0] for line in text.splitlines()))
-    if path != "data/datasets.py":
+    if path not in ("data/datasets.py", "evaluate/grid/tables.py"):  # the latter holds the papers' tables
         known = {*BENCHMARKS, "voc", "coco", "cityscapes", "ade"}
         assert not [string for string in strings if string.lower() in known]
 

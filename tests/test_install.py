@@ -1,17 +1,22 @@
-"""The installation: mmseg with and without a compiled mmcv, and the pinned set inside the ranges."""
+"""The installation: mmseg with and without a compiled mmcv, the pinned set inside the ranges, and the wheel."""
 
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from waiting import PATIENCE
 
 from sclip_seg import mmcv_shim
+from sclip_seg.config import choices
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,3 +157,75 @@ def test_range_admits_the_pins(wanted):
 def test_every_range_has_a_lowest_version():
     """`make test-oldest` installs that version; without a bound it would be the first release ever made."""
     assert not [str(wanted) for wanted in ranges() if ">=" not in str(wanted.specifier)]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The project as a wheel, built from what git has in this tree, without the network."""
+    pytest.importorskip("setuptools", minversion="77", reason="a wheel is built by setuptools 77 or later")
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "sclip_seg_cli.py"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("sclip_seg", "configs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tree / "dist").glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """`installed(*arguments)` runs sclip-seg of an environment that has the wheel, in a folder that was empty.
+
+    What the project depends on is taken from here; the project itself is not, and no weights can be had but the toy's.
+    """
+    uv = shutil.which("uv", path=os.pathsep.join([f"{sys.prefix}/uv/bin", os.environ["PATH"]]))
+    if uv is None and importlib.util.find_spec("ensurepip") is None:
+        pytest.skip("neither uv nor ensurepip is there to install a wheel with")
+    place, folder = tmp_path_factory.mktemp("environment"), tmp_path_factory.mktemp("empty")
+    venv.create(place, with_pip=uv is None, symlinks=True)
+    program = place / "bin" / "python"
+    (packages,) = place.glob("lib/python*/site-packages")
+    lines = [path for path in sys.path if path.endswith("-packages")]  # their own .pth files are not read
+    (packages / "dependencies.pth").write_text("\n".join(lines) + "\n")
+    install = [uv, "pip", "install", "--offline", "--python", program] if uv else [program, "-m", "pip", "install"]
+    surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    surroundings |= {"HF_HUB_OFFLINE": "1", "HOME": str(folder.parent)}
+    options = dict(cwd=folder, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([*install, "--no-deps", wheel], **options)
+    assert done.returncode == 0, done.stderr
+
+    def sclip_seg(*arguments):
+        return subprocess.run([place / "bin" / "sclip-seg", *arguments], **options)
+
+    sclip_seg.folder = folder
+    return sclip_seg
+
+
+def test_the_wheel_brings_the_command_and_the_configs(installed):
+    done = installed("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: sclip-seg WORD")
+    done = installed("list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{axis} {name}" for axis, names in choices(ROOT / "configs").items() for name in names
+    ]
+    done = installed("test", "slip")
+    assert (done.returncode, done.stderr.partition(";")[0]) == (2, "error: there is no method 'slip'")
+    assert "did you mean sclip or" in done.stderr
+    assert not any(installed.folder.iterdir())
+
+
+def test_the_wheel_evaluates_in_an_empty_folder(installed):
+    assert installed("toy-world", "--count", "3").returncode == 0
+    done = installed("test", "sclip", "--dataset", "toy", "--backbone", "toy", "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((installed.folder / "work_dirs/sclip/toy/toy/result.json").read_text())
+    assert (result["images"], result["images_in_dataset"]) == (2, 3)
+    done = installed("reproduce", "--methods", "sclip", "--datasets", "toy", "--backbones", "toy", "--limit", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cell = json.loads((installed.folder / "work_dirs/reproduce/sclip/toy/toy/result.json").read_text())
+    assert (cell["miou"], cell["signature"]) == (result["miou"], result["signature"])

@@ -10,15 +10,14 @@ import torch
 from PIL import Image
 
 import sclip_seg
+import sclip_seg_cli
 from sclip_seg.toy.world import draw
+from sclip_seg_cli import WORDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-PARTS = {
-    "reproduce_tables",
-}  # of a tool, no tools themselves
-TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if path.stem not in PARTS)
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
 
 
 def test_the_readme_has_examples():
@@ -57,8 +56,26 @@ def test_help_fits_80_columns_and_says_what_it_is_for(tool, monkeypatch, capsys)
     for name in set(sys.modules) - before:  # a tool's neighbours: `test` is a package of Python's too
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tool.parent)):
             del sys.modules[name]
-    lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0
+    assert_is_help(capsys.readouterr().out, f"tools/{tool.name}")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_help_of_a_word_does_too(word, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        sclip_seg_cli.main([word, "--help"])
+    assert ended.value.code == 0
+    assert_is_help(capsys.readouterr().out, f"sclip-seg {word}")
+
+
+def assert_is_help(text, called):
+    lines = text.splitlines()
     assert [line for line in lines if len(line) > 80] == []
     assert len(lines) > 4
-    assert lines[0].startswith(f"usage: {tool.name}")
+    assert lines[0].startswith(f"usage: {called} ")
+
+
+def test_help_lists_the_words(capsys):
+    assert sclip_seg_cli.main(["--help"]) == 0
+    assert_is_help(capsys.readouterr().out, "sclip-seg WORD")

@@ -7,7 +7,7 @@ as unreadable.
 
 Reading five thousand pictures takes seconds, on a slow disk some ten. What took longer than a moment is kept beside
 the data, in a hidden file of the dataset's root: the hash of each file, believed while size and both times of the
-file are what they were. Where the folder cannot be written, it is done without. `prepare_data.py verify` believes
+file are what they were. Where the folder cannot be written, it is done without. `sclip-seg prepare verify` believes
 nothing and reads every file again.
 """
 

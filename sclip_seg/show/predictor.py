@@ -21,11 +21,10 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
-from ..config import CONFIGS, WORDS, load_config
+from ..config import WORDS, load_config
 from ..data.loading import read_picture
 from ..drawing import figure, shares
 from ..errors import InputError
-from ..handed_in import existing
 from ..picture.scores import DenseMaps, Labelling, StitchedMaps
 from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.attention import AttentionMaps
@@ -247,21 +246,20 @@ def load(
     device: str | torch.device | None = None,
     options: dict | None = None,
 ) -> Predictor:
-    """A method with a backbone, both by the names of their config files (`tools/test.py --list`).
+    """A method with a backbone, both by the names of their config files (`sclip-seg list`).
 
     Args:
-        method: a name, or the path of a config of one's own (ends in .py).
+        method: a name, or the path of a config of one's own.
         dataset: a benchmark, whose words, thresholds and sizes are taken; None: the caller's words, and the method's
             own protocol without anything of a benchmark.
         device: a name that torch knows, e.g. 'cpu'; None is the fastest at hand.
-        options: settings on top, as `--cfg-options` of tools/test.py: `{"model.precision": "bf16"}`.
+        options: settings on top, as `--cfg-options` of `sclip-seg test`: `{"model.precision": "bf16"}`.
     Raises:
         InputError: a name that does not exist, weights or a device that cannot be had, settings that do not fit.
     """
     check_load(method, backbone, dataset, device, options)
-    path = existing(method) if str(method).endswith(".py") else CONFIGS / f"{method}.py"
     settings = {"model.text_cache": None, **(options or {})}
-    config = load_config(path, dataset or WORDS, backbone, settings)
+    config = load_config(method, dataset or WORDS, backbone, settings)
     try:
         model = MODELS.build(config.model)
     except InputError:

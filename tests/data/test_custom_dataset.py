@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from test_tools import CONFIGS, ROOT, miou, result_of, run
+from runs import CONFIGS, ROOT, miou, result_of, run
 from tiny_cells import tiny_guide_options
 
 from sclip_seg.config import choices

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from own_config import write_config
 from PIL import Image, features
-from test_labels import write_config
-from test_tools import run
+from runs import run
 
 from sclip_seg.data.label_files import read_labels, whole_numbers
 from sclip_seg.data.prepare.verify import verify

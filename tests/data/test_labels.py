@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from mmseg.datasets import ADE20KDataset, BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+from own_config import write_config
 from PIL import Image
-from test_tools import CONFIGS, result_of, run
+from runs import result_of, run
 
 from sclip_seg.data.datasets import FolderDataset, build_dataset
 from sclip_seg.data.labels import LabelRule, as_picture, default_ignore
@@ -222,18 +223,3 @@ def test_chosen_classes_are_written_with_the_values_of_the_files(tmp_path, monke
     rows = result_of("run")["per_class"]
     for name, value in (("floor", 4), ("sky", 3)):
         assert rows[name]["acc"] == pytest.approx(100 * np.mean(found[values == value] == value))
-
-
-def write_config(folder, dataset, words):
-    """A method's config over a dataset in this folder."""
-    path = folder / "mine.py"
-    path.write_text(
-        f"_base_ = '{CONFIGS}/sclip.py'\nmodel = dict(vocabulary={words!r}, background=None,\n"
-        "    background_threshold=0, min_area=0)\n"
-        f"test_dataloader = dict(dataset=dict(_delete_=True, data_root='', {dataset}, pipeline=[\n"
-        "    dict(type='LoadPicture'), dict(type='LoadLabels'), dict(type='PackSegInputs',\n"
-        "    meta_keys=('sample_idx', 'img_path', 'seg_map_path', 'ori_shape'))]))\n"
-    )
-    if "FolderDataset" in dataset:
-        path.write_text(path.read_text().replace("labels='l'", "labels='l', picture_suffix='.png'"))
-    return path

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loaded import load_tool
+from own_config import write_config
 from PIL import Image
-from test_labels import write_config
-from test_tools import result_of, run
+from runs import result_of, run
 
 from sclip_seg.data.labels import default_ignore
 from sclip_seg.data.notes import keys_of, notes_on, orientation
+from sclip_seg.data.prepare import command as prepare
 from sclip_seg.data.prepare.verify import verify
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 
-prepare = load_tool("prepare_data")
 WORDS = ["sky", "tree", "sea", "sand"]
 
 

@@ -5,8 +5,8 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from picture_bytes import COLOUR, chunk, tiff
 from PIL import Image
-from test_pictures import COLOUR, chunk, tiff
 
 from sclip_seg.data.headers import MOST_PIXELS, OPTION, read_header
 from sclip_seg.data.loading import read_picture

@@ -9,12 +9,12 @@ from mmengine.fileio import dump, load
 from odd_server import Site, serve
 from PIL import Image
 from raw_downloads import ARCHIVES, COUNT, DETAIL, VALUES, make_archives, make_by_hand, png, raw_labels, read_labels
-from test_prepare_verify import tool
-from test_tools import result_of
-from test_tools import run as evaluate
+from runs import result_of
+from runs import run as evaluate
 from trees import BENCHMARKS, dataset_settings
 
 from sclip_seg.data.prepare import catalogue
+from sclip_seg.data.prepare import command as tool
 from sclip_seg.data.prepare.convert import convert, plan
 from sclip_seg.data.prepare.tables import UNKNOWN, converter_table, load_converter, things, train_ids
 

@@ -1,23 +1,20 @@
-"""`prepare_data.py verify`: good trees pass, each corruption is named; the overview; the small tree for a trial."""
+"""`sclip-seg prepare verify`: good trees pass, each corruption is named; the overview; the small tree for a trial."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from loaded import load_tool
 from mmseg.registry import DATASETS
 from PIL import Image
-from test_tools import result_of
-from test_tools import run as evaluate
+from runs import result_of
+from runs import run as evaluate
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 
 from sclip_seg.data.digest import digest_of
+from sclip_seg.data.prepare import command as tool
 
 ROOT = Path(__file__).parents[2]
-
-
-tool = load_tool("prepare_data")
 VOC = Path("data/VOCdevkit/VOC2012")
 MADE = 3
 

@@ -1,4 +1,4 @@
-"""tools/reproduce.py as a module, and a program that stands for tools/test.py where no score is asked for."""
+"""`sclip-seg reproduce` with a program that stands for `sclip-seg test` where no score is asked for."""
 
 import json
 import os
@@ -8,8 +8,9 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-from loaded import load_tool
 from waiting import PATIENCE, until
+
+from sclip_seg.evaluate.grid import command as tool
 
 ROOT = Path(__file__).parents[2]
 # Writes the result that its cell.json asks for. What it does otherwise stands in `stub.json` in the working folder:
@@ -48,12 +49,8 @@ result = {{"miou": does.get("miou", 50.0), "images": 2, "images_in_dataset": 2, 
 """
 
 
-tool = load_tool("reproduce")
-toy_world = load_tool("toy_world")
-
-
 class Stub:
-    """`stub(*arguments)` runs tools/reproduce.py with the program above; `stub.calls()` are its calls so far."""
+    """`stub(*arguments)` runs `sclip-seg reproduce` with the program above; `stub.calls()` are its calls so far."""
 
     def __init__(self, folder):
         self.script = folder / "stub.py"

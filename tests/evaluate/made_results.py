@@ -1,4 +1,4 @@
-"""Result files as tools/test.py would write them, for cells that were never run."""
+"""Result files as `sclip-seg test` would write them, for cells that were never run."""
 
 import csv
 import io
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from loaded import load_tool
-
 from sclip_seg.config import load_config
 from sclip_seg.errors import InputError
+from sclip_seg.evaluate.report import command
 from sclip_seg.evaluate.report.gather import gather
 from sclip_seg.evaluate.report.grid import build
 
@@ -121,12 +120,9 @@ def grid_of(folder, figures=()):
     return grid
 
 
-report = load_tool("report")
-
-
 def run(*arguments):
-    """Exit status of `tools/report.py ARGUMENTS`."""
-    return report.main([str(argument) for argument in arguments])
+    """Exit status of `sclip-seg report ARGUMENTS`."""
+    return command.main([str(argument) for argument in arguments])
 
 
 def rows_of(text):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_tools import CONFIGS, FAST, ROOT, result_of, run
+from runs import CONFIGS, FAST, ROOT, result_of, run
 from trees import make_tree
 from waiting import PATIENCE
 

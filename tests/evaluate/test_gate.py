@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from grids import ROOT, stop_when, tool, toy_world
+from grids import ROOT, stop_when, tool
 
 from sclip_seg.config import choices
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.grid import gate
+from sclip_seg.toy.make import make
 
 TOY = ("--datasets", "toy", "--backbones", "toy")
 EXPECTED = ROOT / "tests" / "expectations" / "toy.json"
@@ -21,7 +22,7 @@ SCLIP = Path("work_dirs/reproduce/sclip/toy/toy")
 def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd):
     """The real thing: two methods on 40 pictures, stopped in the second, then held against the stored scores."""
     monkeypatch.chdir(tmp_path)
-    toy_world.make(Path("data/toy"), count=40, seed=0)
+    make(Path("data/toy"), count=40, seed=0)
     journal = SCLIP / "progress" / "rank0.jsonl"
     with stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2):
         assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 130
@@ -70,7 +71,7 @@ def test_what_is_stored_is_what_is_checked(name, stub, capsys):
     assert stub("--methods", "clip", "sclip", *TOY, "--store", name, "--tolerance", "0.5") == 0
     content = (json.loads if name.endswith("json") else yaml.safe_load)(Path(name).read_text())
     assert content["cells"]["sclip/toy/toy"] == {"miou": 40.0, "tolerance": 0.5, "cfg_options": []}
-    assert content["made_with"].startswith("python tools/reproduce.py --methods clip sclip")
+    assert content["made_with"].startswith("sclip-seg reproduce --methods clip sclip")
     assert stub("--check", name) == 0
     assert len(stub.calls()) == 2
     for miou, status in ((40.5, 0), (39.49, 1), (40.51, 1), (float("nan"), 1)):

@@ -1,4 +1,4 @@
-"""ProxyCLIP and Trident through `tools/test.py` with tiny guides: every benchmark, the refinement, mistakes."""
+"""ProxyCLIP and Trident through `sclip-seg test` with tiny guides: every benchmark, the refinement, mistakes."""
 
 import re
 from math import isfinite
@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from plain_sam import SIDE, small_sam
 from protocols import COARSE, SAM_REFINE
-from test_tools import CONFIGS, miou, result_of, run, tool
+from runs import CONFIGS, miou, result_of, run, tool
 from tiny_cells import TINY_GUIDES, flat, tiny_guide_options, with_tiny_guides
 from tiny_guides import SAM_TINY, TINY, write
 from trees import BENCHMARKS, ZERO_IGNORED, make_tree

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from test_tools import result_of, run
+from runs import LABELS, PICTURES, VOC, result_of, run, written
 from trees import make_tree
 
 from sclip_seg import files
@@ -17,8 +17,6 @@ from sclip_seg.evaluate import sharing
 from sclip_seg.evaluate.runner import ForgivingLoop
 
 SAME = ("miou", "aacc", "macc", "images", "partial", "per_class", "signature", "config_digest", "data", "skipped")
-VOC = Path("data/VOCdevkit/VOC2012")
-PICTURES, LABELS = VOC / "JPEGImages", VOC / "SegmentationClass"
 OUTPUTS = ("--out", "maps", "--show-dir", "drawn")
 KILLED = 9
 
@@ -34,10 +32,6 @@ def assert_same(folder, other):
     one, two = result_of(folder), result_of(other)
     for key in SAME:
         assert one[key] == two[key], key
-
-
-def written(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def killed_at(event, *arguments, options=()):

@@ -1,4 +1,4 @@
-"""tools/report.py on made result files: what is read, what stands beside what, and what an average covers."""
+"""`sclip-seg report` on made result files: what is read, what stands beside what, and what an average covers."""
 
 from pathlib import Path
 
@@ -206,7 +206,7 @@ def test_nothing_to_show_is_an_error_and_writes_nothing(tmp_path, capsys, conten
     assert run(tmp_path / "work", "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("error: ")
-    assert "tools/test.py" in said
+    assert "sclip-seg test" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -9,9 +9,10 @@ import subprocess
 import numpy as np
 import pytest
 from browser import Page, measure, screenshot
+from drawn_world import QUIET, world  # noqa: F401  the fixture of drawn scenes
 from made_results import HOSTILE, grid_of, make_result, rows_of, run, write
 from PIL import Image
-from test_toy import QUIET, tool, world  # noqa: F401  the fixture of drawn scenes
+from runs import CONFIGS, tool
 
 from sclip_seg.evaluate.report.page import page
 
@@ -70,7 +71,7 @@ def toy(world, tmp_path_factory):  # noqa: F811
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
         for method in ("clip", "sclip"):
-            arguments = [str(tool.CONFIGS / f"{method}.py"), "--dataset", "toy", "--backbone", "toy", "--limit", "3"]
+            arguments = [str(CONFIGS / f"{method}.py"), "--dataset", "toy", "--backbone", "toy", "--limit", "3"]
             place = ["--work-dir", str(folder / method), "--out", str(folder / method / "labels")]
             assert tool.main([*arguments, *place, "--cfg-options", *QUIET]) == 0
         assert run(folder, "--out", folder / "out", "--labels", "--pictures", 2) == 0

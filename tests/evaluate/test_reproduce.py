@@ -1,23 +1,26 @@
-"""tools/reproduce.py around a stand-in for tools/test.py: what is run, skipped, reported, gone on with and refused."""
+"""`sclip-seg reproduce` around a stand-in for runs: what is run, skipped, reported, gone on with and refused."""
 
 import io
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from grids import ROOT, stop_when, tool, toy_world, when
+import torch
+from grids import ROOT, stop_when, tool, when
 from PIL import Image
 
-from sclip_seg.config import choices, load_config
+from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data.digest import digest_of
 from sclip_seg.evaluate.grid import compare
 from sclip_seg.evaluate.grid.cell import Cell, Request, parse_options
 from sclip_seg.evaluate.grid.run import Outcome
 from sclip_seg.evaluate.grid.screen import Screen, clock
 from sclip_seg.evaluate.published_figures import Figure, load
+from sclip_seg.toy.make import make
 
 TOY = ("--datasets", "toy", "--backbones", "toy")
 GRID = Path("work_dirs/reproduce")
@@ -36,6 +39,24 @@ def test_a_second_run_does_nothing(stub, capsys):
     assert "begins" not in printed
     assert stub(*arguments, "--anew") == 0
     assert len(stub.calls()) == 4
+
+
+def test_a_method_by_the_path_of_a_config_of_ones_own(stub, capsys):
+    Path("mine").mkdir()
+    Path("mine/_base_").symlink_to(ROOT / "configs" / "_base_")
+    shutil.copy(ROOT / "configs" / "sclip.py", "mine/own.py")
+    assert stub("--methods", "mine/own.py", "clip", str(ROOT / "configs" / "clip.py"), *TOY) == 0
+    assert [call[1] for call in stub.calls()] == ["mine/own.py", str(CONFIGS / "clip.py")]
+    assert (GRID / "own/toy/toy/result.json").is_file()
+    shutil.copy("mine/own.py", "mine/clip.py")
+    for methods, said in (
+        (["clip", "mine/clip.py"], "--methods has two methods of one name: clip, clip"),
+        (["mine/ow.py"], "there is no config mine/ow.py; did you mean own?"),
+        (["slip"], "there is no method 'slip'; did you mean sclip"),
+    ):
+        assert stub("--methods", *methods, *TOY) == 2
+        assert said in capsys.readouterr().err
+    assert len(stub.calls()) == 2
 
 
 def test_other_options_are_measured_again(stub):
@@ -60,7 +81,7 @@ def test_label_maps_are_kept_on_request(stub):
 def test_more_pictures_are_measured_again(stub):
     """A result of as many pictures as were there when it was measured is none of those that are there now."""
     assert stub("--methods", "sclip", *TOY) == 0
-    toy_world.make(Path("data/toy"), count=3, seed=0)
+    make(Path("data/toy"), count=3, seed=0)
     assert stub("--methods", "sclip", *TOY) == 1  # the stand-in says 2 whatever is there
     assert len(stub.calls()) == 2
 
@@ -141,7 +162,7 @@ def test_stopped_run_of_other_options_is_not_gone_on_with(stub):
 
 
 def test_each_job_has_a_gpu_of_its_own(stub, monkeypatch, capsys):
-    monkeypatch.setattr(tool.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     stub.behave(clip={"wait": "sclip.begun"}, sclip={"wait": "clip.begun"})
     assert stub("--methods", "clip", "sclip", "gem", *TOY) == 0

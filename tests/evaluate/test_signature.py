@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
+from runs import cell
 from safetensors.torch import save_file
-from test_configs import cell
 from trees import make_tree
 
 import sclip_seg.evaluate.result

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from mmengine.config import Config
-from test_kills import LABELS, PICTURES, VOC, written
-from test_tools import result_of, run, tool
+from runs import LABELS, PICTURES, VOC, result_of, run, tool, written
 from trees import make_tree
 
 

@@ -1,4 +1,4 @@
-"""tools/app.py in a browser: what a visitor does, sees, and is told."""
+"""`sclip-seg app` in a browser: what a visitor does, sees, and is told."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""tools/app.py as a process: whom it answers, what it takes, and that it leaves nothing behind."""
+"""`sclip-seg app` as a process: whom it answers, what it takes, and that it leaves nothing behind."""
 
 import http.client
 import json
@@ -6,12 +6,11 @@ import signal
 
 import pytest
 from app_browser import started
-from loaded import load_tool
 from waiting import PATIENCE
 
+from sclip_seg.show.app import command as tool
 from sclip_seg.show.app.guard import MESSAGE, UPLOAD
 
-tool = load_tool("app")
 JOIN = "/gradio_api/queue/join"
 
 

@@ -1,4 +1,4 @@
-"""How tools/app.py is started: mistakes in a line, examples, and who is served."""
+"""How `sclip-seg app` is started: mistakes in a line, examples, and who is served."""
 
 import os
 import socket
@@ -6,12 +6,11 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
-from loaded import load_tool
 
+from sclip_seg.show.app import command as tool
 from sclip_seg.show.app.session import open_picture
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
-tool = load_tool("app")
 
 
 def test_start_needs_gradio(monkeypatch, capsys):

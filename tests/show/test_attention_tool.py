@@ -1,30 +1,26 @@
-"""`tools/attention.py` from its arguments to its files, with the toy CLIP on pictures of the toy world."""
+"""`sclip-seg attention` from its arguments to its files, with the toy CLIP on pictures of the toy world."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from grids import toy_world
-from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
-from sclip_seg.show import attention as drawing
+from sclip_seg.show import attention as tool
+from sclip_seg.show import heat as drawing
 from sclip_seg.show.predictor import AttentionRow
+from sclip_seg.toy.make import evaluation_scene
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / "tools" / "attention.py"
 TOY = ("--backbone", "toy")
-
-
-tool = load_tool("attention")
 
 
 @pytest.fixture
 def picture(tmp_path, monkeypatch):
     """A working folder with scene.png, a drawn scene; the picture as an array."""
     monkeypatch.chdir(tmp_path)
-    scene = toy_world.evaluation_scene(0, 0).image
+    scene = evaluation_scene(0, 0).image
     Image.fromarray(scene).save("scene.png")
     return scene
 

@@ -1,7 +1,7 @@
-"""`tools/demo.py` from its arguments to its files: pictures of one's own in, label maps and drawings out.
+"""`sclip-seg demo` from its arguments to its files: pictures of one's own in, label maps and drawings out.
 
 The stored label maps under `expectations/demo` were written by
-`tools/demo.py PICTURES --backbone toy --classes CLASSES --background GROUNDS` on the pictures beside them.
+`sclip-seg demo PICTURES --backbone toy --classes CLASSES --background GROUNDS` on the pictures beside them.
 """
 
 import shutil
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
 from sclip_seg.drawing import overlay, percent
+from sclip_seg.show import demo as tool
 from sclip_seg.towers import weights
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
@@ -23,9 +23,6 @@ CLASSES = ", ".join(THINGS)
 BACKGROUND = "; ".join(GROUNDS)
 TOY = ("--backbone", "toy", "--device", "cpu")
 WORDS = ("--classes", "tomato, leaf; cactus, lemon, button")
-
-
-tool = load_tool("demo")
 
 
 def scene(index):
@@ -43,7 +40,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def run(*arguments, words=WORDS):
-    """Exit status of `tools/demo.py ARGUMENTS` on the toy backbone."""
+    """Exit status of `sclip-seg demo ARGUMENTS` on the toy backbone."""
     return tool.main([*map(str, arguments), *TOY, *words])
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from loaded import load_tool
 from PIL import Image
-from test_tools import tool
+from runs import tool
 
 import sclip_seg
 from sclip_seg.drawing import overlay
 from sclip_seg.errors import InputError
+from sclip_seg.toy.make import make
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 from sclip_seg.words import text
 from sclip_seg.words.read import split_words
@@ -134,8 +134,7 @@ def test_words_do_not_depend_on_those_before(photo):
 @pytest.mark.parametrize("method", ["sclip", "naclip"])
 def test_dataset_gives_what_the_tool_predicts(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    world = load_tool("toy_world")
-    world.make(tmp_path / "data" / "toy", count=4, seed=0)
+    make(tmp_path / "data" / "toy", count=4, seed=0)
     arguments = [str(ROOT / "configs" / f"{method}.py"), "--dataset", "toy", "--backbone", "toy", "--out", "maps"]
     assert tool.main([*arguments, "--cfg-options", "test_dataloader.num_workers=0"]) == 0
     seg = sclip_seg.load(method, "toy", "toy", device="cpu")

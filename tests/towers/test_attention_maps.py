@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from formulas import LastBlockWeights, correlation, project
+from mosaics import bank, mosaic
 from numpy import ndarray as Array
 from stub_guide import StubGuide
-from test_resclip import bank, mosaic
 from torch import Tensor
 
 from sclip_seg.config import WORDS, choices, load_config

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loaded import load_tool
+from drawn_world import PICTURES, QUIET, world  # noqa: F401
 from PIL import Image
-from test_tools import result_of, tool
+from runs import result_of, tool
 
 from sclip_seg.config import choices
 from sclip_seg.evaluate.grid import gate
@@ -16,22 +16,10 @@ from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
 ROOT = Path(__file__).parents[2]
 METHODS = choices(ROOT / "configs")["method"]
-PICTURES = 40
-QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A working folder with the drawn benchmark under data/toy."""
-    module = load_tool("toy_world")
-    folder = tmp_path_factory.mktemp("world")
-    assert module.make(folder / "data" / "toy", count=PICTURES, seed=0)
-    assert not module.make(folder / "data" / "toy", count=PICTURES, seed=0), "a complete tree is not drawn again"
-    return folder
-
-
-@pytest.fixture(scope="module")
-def evaluate(world):
+def evaluate(world):  # noqa: F811
     """`evaluate(method, dataset, *options)`: the result, its label maps under `labels`; each cell once."""
     done = {}
 

@@ -11,10 +11,11 @@ import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loaded import load_tool
 from PIL import Image
 
 import sclip_seg
+from sclip_seg.show import demo
+from sclip_seg.toy import train
 from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.words import prompts
 from sclip_seg.words.prompts import tell_of_prompts
@@ -79,7 +80,6 @@ def test_shipped_vocabularies_are_read_whole():
 
 
 def test_the_shipped_words_are_those_of_the_training():
-    train = load_tool("toy_train")
     known = json.loads((prompts.KNOWN / "toy.words.json").read_text())
     assert known["names"] == [*THINGS, *GROUNDS]
     phrasings = [*train.PHRASINGS, *train.GROUND_PHRASINGS, *train.PLACED]
@@ -136,7 +136,6 @@ def test_the_demo_says_it_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(f"{name}.png")
-    demo = load_tool("demo")
     assert demo.main(["a.png", "b.png", "--classes", "cat, tomato", "--backbone", "toy", "--device", "cpu"]) == 0
     assert capsys.readouterr().err.count("never learned the words 'cat'") == 1
     assert Path("work_dirs/pictures/a.labels.png").is_file()

@@ -1,6 +1,6 @@
-"""The tiny CLIP of the toy world, shipped with the package and trained by tools/toy_train.py, and its tiny guide.
+"""The tiny CLIP of the toy world, shipped with the package and trained by `sclip-seg toy-train`, and its tiny guide.
 
-The guide is a ViT without positions or class token, trained without labels by tools/toy_guide_train.py.
+The guide is a ViT without positions or class token, trained without labels by `sclip-seg toy-guide-train`.
 """
 
 model = dict(backbone=dict(type="DenseCLIP", arch="toy", pretrained="toy", quick_gelu=True))

@@ -1,4 +1,4 @@
-"""The toy world with a background class: things on some ground, drawn by tools/toy_world.py (100 pictures).
+"""The toy world with a background class: things on some ground, drawn by `sclip-seg toy-world` (100 pictures).
 
 Pictures are read at their own size, in windows of the toy CLIP's input.
 """

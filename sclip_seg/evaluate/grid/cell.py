@@ -62,7 +62,7 @@ class Request:
         return self.configs / f"{self.cell.method}.py"
 
     def arguments(self, resume: bool) -> list[str]:
-        """What tools/test.py is called with."""
+        """What `sclip-seg test` is called with."""
         cell = self.cell
         named = [str(self.config), "--dataset", cell.dataset, "--backbone", cell.backbone]
         named += ["--work-dir", str(self.folder)]
@@ -84,7 +84,7 @@ class Request:
             **dict(method=cell.method, variant=cell.variant, backbone=cell.backbone, dataset=cell.dataset),
             **dict(limit=self.limit, labels=self.labels, cfg_options=[*cell.options, *self.options]),
             "config_digest": config_digest(config),
-            "code": code_digest(str(self.configs.parent / "tools" / "test.py")),
+            "code": code_digest(),
         }
 
     def recorded(self) -> dict:

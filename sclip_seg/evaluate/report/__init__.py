@@ -1,1 +1,1 @@
-"""The report: measured scores beside published ones, from the result files of tools/test.py."""
+"""The report: measured scores beside published ones, from the result files of sclip-seg test."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from ...errors import InputError
 
 NAME = "result.json"
-LARGEST = 1 << 22  # bytes of a file; those of tools/test.py are some 50 KB
+LARGEST = 1 << 22  # bytes of a file; those of sclip-seg test are some 50 KB
 DEEPEST = 64  # brackets within brackets
 Warn = Callable[[str], None]
 
@@ -49,7 +49,7 @@ def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:
     """The results below the folders, by path. Raises InputError where a folder is not there or none is left."""
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"no folder {folder}: name one that tools/test.py has written results into")
+            raise InputError(f"no folder {folder}: name one that sclip-seg test has written results into")
     found = sorted({os.path.realpath(path): path for folder in folders for path in _files(folder, warn)}.values())
     results = []
     for path in found:
@@ -60,7 +60,7 @@ def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:
     if not results:
         places = ", ".join(map(str, folders))
         why = f"none of the {len(found)} {NAME} below {places} can be used" if found else f"no {NAME} below {places}"
-        raise InputError(f"{why}: run tools/test.py first, e.g. tools/test.py configs/sclip.py --dataset voc21")
+        raise InputError(f"{why}: run sclip-seg test first, e.g. sclip-seg test sclip --dataset voc21")
     return results
 
 

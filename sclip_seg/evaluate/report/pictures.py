@@ -1,4 +1,4 @@
-"""The same few pictures under every method: label maps that tools/test.py kept with --out.
+"""The same few pictures under every method: label maps that sclip-seg test kept with --out.
 
 `places` says which of the paths in a result file are followed.
 """
@@ -72,7 +72,7 @@ def kept_labels(grid: Grid, allowed: Allowed) -> list[Path]:
 
 
 def _maps(folder: Path) -> set[str]:
-    """The label maps of a folder, relative to it; tools/test.py makes no links, so that none is followed."""
+    """The label maps of a folder, relative to it; sclip-seg test makes no links, so that none is followed."""
     found = (Path(place, name) for place, _, names in os.walk(folder) for name in names if name.endswith(".png"))
     return {path.relative_to(folder).as_posix() for path in found if not path.is_symlink()}
 

@@ -91,7 +91,7 @@ class Places:
     allowed: Allowed
 
     def of(self, name: str) -> tuple[Path, Path] | None:
-        """Picture and label for a label map of tools/test.py, whose name is the picture's, ending in .png.
+        """Picture and label for a label map of sclip-seg test, whose name is the picture's, ending in .png.
 
         None where they are not both there, or are links to elsewhere.
         """

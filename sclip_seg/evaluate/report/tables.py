@@ -193,7 +193,7 @@ def latex(grid: Grid) -> str:
     names = max(len(row.title) + len(row.backbone) for row in grid.rows)
     width = 60 + 2 * names + 25 * len(grid.datasets)
     lines = [
-        "% written by tools/report.py",
+        "% written by sclip-seg report",
         r"\documentclass{article}",
         r"% A sheet as wide as the table, for a look at it; copy the tabular from here.",
         rf"\paperwidth={width}mm \textwidth={width - 30}mm \oddsidemargin=-10mm",

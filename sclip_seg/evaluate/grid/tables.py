@@ -1,4 +1,4 @@
-"""The tables that tools/reproduce.py knows by name: rows (a method, or a variant of it) and their benchmarks."""
+"""The tables that `sclip-seg reproduce` knows by name: rows (a method, or a variant of it) and their benchmarks."""
 
 from dataclasses import dataclass
 from itertools import product

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_tools import CONFIGS, FAST, ROOT, result_of, run, tool
+from runs import CONFIGS, FAST, ROOT, VOC, result_of, run, tool
 from trees import make_tree
 from waiting import PATIENCE
 
-VOC = Path("data/VOCdevkit/VOC2012")
 LABEL, PICTURE = VOC / "SegmentationClass/2007_000001.png", VOC / "JPEGImages/2007_000001.jpg"
 
 

@@ -1,63 +1,25 @@
-"""`tools/test.py` from its arguments to result.json, on made trees in their real layout and a tiny tower."""
+"""`sclip-seg test` from its arguments to result.json, on made trees in their real layout and a tiny tower."""
 
-import itertools
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from loaded import load_tool
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
 from PIL import Image
+from runs import CONFIGS, FAST, miou, result_of, run, tool
 from trees import BENCHMARKS, ZERO_IGNORED, dataset_settings, make_tree
 
+from sclip_seg.evaluate import listing
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 
-ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / "configs"
-# A whole cell in half a second: a tiny tower, one template, two rows of windows.
-FAST = (
-    "model.backbone.arch=tiny",
-    "model.backbone.pretrained=None",
-    "model.templates=photo",
-    "model.short_side=48",
-    "model.window.crop=32",
-    "model.window.stride=16",
-    "model.text_cache=None",
-    "test_dataloader.num_workers=0",
-)
 # What design.md asks of a result file.
 FIELDS = {
     *("method", "dataset", "miou", "foreground_miou", "aacc", "macc", "images", "images_in_dataset", "partial"),
     *("signature", "backbone", "vocabulary", "templates", "precision", "device", "processes", "seconds_per_image"),
     *("warnings", "per_class", "versions", "commit", "config_digest", "config"),
 }
-count = itertools.count()
-
-
-tool = load_tool("test")
-
-
-def run(config, *arguments, options=(), fast=FAST):
-    """Exit status of `tools/test.py configs/CONFIG ARGUMENTS`; an absolute path is taken as it is."""
-    # mmengine keeps one log a name and second, and these runs take less than a second.
-    name = f"experiment_name=run{next(count)}"
-    return tool.main([str(CONFIGS / config), *arguments, "--cfg-options", *fast, name, *options])
-
-
-def result_of(folder):
-    return json.loads((Path(folder) / "result.json").read_text())
-
-
-def miou(predictions, labels):
-    """Mean IoU in percent, counted plainly; labels of 255 are left out, and so are classes that occur nowhere."""
-    predicted = np.concatenate([p[label != 255] for p, label in zip(predictions, labels, strict=True)])
-    labelled = np.concatenate([label[label != 255] for label in labels])
-    classes = np.union1d(predicted, labelled)
-    ious = [np.sum((predicted == c) & (labelled == c)) / np.sum((predicted == c) | (labelled == c)) for c in classes]
-    return 100 * np.mean(ious)
 
 
 @pytest.fixture
@@ -172,9 +134,32 @@ def test_limit_beyond_the_dataset_is_not_partial(data):
     assert "data:voc21[3]" in result["signature"]
 
 
+def test_a_method_by_its_name_and_by_its_file(data):
+    make_tree("voc21", data)
+    assert run("sclip.py", "--work-dir", "file") == 0
+    assert tool.main(["sclip", "--work-dir", "name", "--cfg-options", *FAST, "experiment_name=name"]) == 0
+    file, name = result_of("file"), result_of("name")
+    for key in ("method", "miou", "per_class", "signature", "config_digest"):
+        assert name[key] == file[key], key
+
+
+def test_list_of_a_folder(tmp_path, capsys):
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "_part.py").touch()
+    assert listing.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "method mine\n"
+    assert tool.main([str(tmp_path / "mine.py"), "--list"]) == 0
+    assert capsys.readouterr().out == "method mine\n"
+    assert listing.main([str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"error: there are no configs in {tmp_path / 'none'}\n"
+
+
 def test_list(capsys):
     assert tool.main(["--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    assert listing.main([]) == tool.main(["sclip", "--list"]) == 0
+    assert capsys.readouterr().out == 2 * printed
+    lines = printed.splitlines()
     assert {"method sclip", "dataset voc21", "backbone openai_vit_b16"} <= set(lines)
     for axis, folder in (("method", "."), ("dataset", "_base_/datasets"), ("backbone", "_base_/backbones")):
         files = {path.stem for path in (CONFIGS / folder).glob("[!_]*.py")}

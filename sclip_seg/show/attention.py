@@ -1,0 +1,259 @@
+"""What points of a picture look at, methods side by side, as SCLIP's figures show.
+
+    sclip-seg attention cat.jpg --points 120,80 300,200 --methods clip gem
+
+Draws, over the picture, the attention weights of each point's patch in the last
+block or another one, from the code that computes the scores. A point lies in
+several windows: shown is the one whose middle it is nearest to, framed.
+"""
+
+import argparse
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..command import Parser, at_least_one, run
+from ..data.loading import read_picture
+from ..errors import InputError
+from ..files import as_png, write_atomically
+from .heat import at_panel_size, grid, heat, score_map, weights_of
+from .predictor import AttentionRow, Prediction, load
+
+WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")
+SCORES = ("the lowest", "and the highest score of a method, above its column; beneath a panel: its own range")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one method gave in block `block` of `depth`, from 1: a row for each point, and score maps if asked for."""
+
+    name: str
+    block: int
+    depth: int
+    heads: int
+    rows: list[AttentionRow]
+    prediction: Prediction | None
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("picture", metavar="PICTURE", type=Path)
+    parser.add_argument(
+        "--points", nargs="+", default=[], type=point, metavar="X,Y", help="pixels from the left and from the top"
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["clip", "sclip"],
+        metavar="NAME",
+        help="or paths of configs (default: clip sclip)",
+    )
+    parser.add_argument(
+        "--backbone", default="openai_vit_b16", metavar="NAME", help="default: openai_vit_b16; toy works offline"
+    )
+    parser.add_argument("--block", type=at_least_one, metavar="N", help="counted from 1 (default: the last one)")
+    parser.add_argument(
+        "--heads",
+        type=heads,
+        default=(),
+        metavar="HEADS",
+        help="mean (default), each, or numbers from 1, e.g. 1,4; but for mean one figure a point",
+    )
+    parser.add_argument("--whole", action="store_true", help="read the picture as one window")
+    parser.add_argument(
+        "--classes",
+        metavar="WORDS",
+        help="commas separate classes, ';' synonyms; or a class file, FILE.txt; for --scores, and for methods whose "
+        "attention looks at words",
+    )
+    parser.add_argument("--background", metavar="WORDS", help="words of one class more")
+    parser.add_argument("--scores", action="store_true", help="also draw the score map of every word of --classes")
+    parser.add_argument("--npz", action="store_true", help="also write the weights, (heads, rows, columns)")
+    parser.add_argument("--out-dir", metavar="DIR", type=Path, default=Path("work_dirs/attention"))
+    options = parser.parse_args(arguments)
+    if not options.points and not options.scores:
+        parser.error("say where to look: --points X,Y, pixels from the left and from the top (or --scores)")
+    if options.scores and options.classes is None:
+        parser.error("--scores needs words: --classes 'cat, dog; puppy'")
+    if options.background is not None and options.classes is None:
+        parser.error("--background needs the words of the classes beside it: --classes 'cat, dog; puppy'")
+    options.methods = list(dict.fromkeys(options.methods))
+    names = [Path(method).stem for method in options.methods]
+    if len(set(names)) < len(names):
+        parser.error(f"--methods has two methods of one name: {', '.join(names)}")
+    return options
+
+
+def point(text: str) -> tuple[int, int]:
+    """(y, x) of 'x,y'."""
+    x, separator, y = text.partition(",")
+    if not (separator and x.strip().isdecimal() and y.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no point; X,Y in whole pixels is, e.g. 120,80")
+    return int(y), int(x)
+
+
+def heads(text: str) -> tuple[int, ...] | None:
+    """Heads counted from 0; none of them is their mean, None is each."""
+    if text in ("mean", "each"):
+        return () if text == "mean" else None
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: mean, each, or numbers from 1, e.g. 1,4")
+    return tuple(int(number) - 1 for number in numbers)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line about what the user can mend."""
+    options = parse(arguments)
+    return run(lambda: draw(options))
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Computes everything, then writes the files, so that what is refused leaves none."""
+    picture = np.ascontiguousarray(read_picture(options.picture)[..., ::-1])
+    found = [look(method, picture, options) for method in options.methods]
+    stem, files, lines = options.picture.stem, {}, []
+    for index, (y, x) in enumerate(options.points):
+        lines += [line for one in found for line in told(one, index, options)]
+        if options.heads != ():
+            files[f"{stem}_x{x}_y{y}_heads.png"] = as_png(figure_of_heads(picture, found, index, options))
+    if options.points and options.heads == ():
+        files[f"{stem}_attention.png"] = as_png(figure_of_means(picture, found, options))
+    if options.scores:
+        files[f"{stem}_scores.png"] = as_png(figure_of_scores(picture, found, options))
+    if options.npz:
+        files[f"{stem}_attention.npz"] = raw(found)
+    for name, content in files.items():
+        write_atomically(options.out_dir / name, content)
+    print("\n".join([*lines, f"written to {options.out_dir}: {', '.join(files)}"]))
+
+
+def look(method: str, picture: np.ndarray, options: argparse.Namespace) -> Found:
+    """Builds a method and asks it; only what it found is kept, so that one tower is held at a time."""
+    one_window = {"model.window.crop": None} if options.whole and options.scores else {}
+    seg = load(method, options.backbone, options=one_window)
+    name, blocks = Path(method).stem, seg.model.backbone.clip.visual.transformer.resblocks
+    depth, count = len(blocks), blocks[-1].attn.num_heads
+    block = options.block or depth
+    if block > depth:
+        raise InputError(f"--block {block}: the tower of {options.backbone} has {depth} blocks")
+    beyond = [head + 1 for head in options.heads or () if head >= count]
+    if beyond:
+        raise InputError(f"--heads {beyond[0]}: the blocks of {options.backbone} have {count} heads")
+    if options.classes is not None:
+        seg.set_words(options.classes, options.background)
+    rows = seg.attention(picture, options.points, block - 1, options.whole)
+    return Found(name, block, depth, count, rows, seg(picture) if options.scores else None)
+
+
+def heads_of(found: Found, options: argparse.Namespace) -> Sequence[int | None]:
+    """The heads to show, from 0; None is their mean."""
+    return (range(found.heads) if options.heads is None else options.heads) or (None,)
+
+
+def own(row: AttentionRow, head: int | None) -> int | None:
+    """The head's place among the row's maps: all heads have the same one where there is one."""
+    return None if head is None else min(head, len(row.rows) - 1)
+
+
+def told(found: Found, index: int, options: argparse.Namespace) -> Iterator[str]:
+    """A line for each map of a point: the largest weight, where it is, and the sums over patches and class token."""
+    row = found.rows[index]
+    for head in heads_of(found, options):
+        weights = weights_of(row, own(row, head))
+        place = np.unravel_index(weights.argmax(), weights.shape)
+        top, left, bottom, right = row.area
+        y = top + (place[0] + 0.5) * (bottom - top) / weights.shape[0]
+        x = left + (place[1] + 0.5) * (right - left) / weights.shape[1]
+        of = "" if head is None else f"  head {head + 1}"
+        share = class_token(row, own(row, head))
+        yield (
+            f"{named(row.point)}  {found.name}{of}  largest {weights.max():.4f} at x={x:.0f}, y={y:.0f} "
+            f"(row {place[0] + 1}, column {place[1] + 1} of {weights.shape[0]} x {weights.shape[1]}), "
+            f"patches {weights.sum():.3f}" + ("" if share is None else f", class token {share:.3f}")
+        )
+
+
+def class_token(row: AttentionRow, head: int | None) -> float | None:
+    """The class token's weight in a head or, for None, in their mean; None where the method leaves it out."""
+    if row.class_token is None:
+        return None
+    return float(row.class_token.mean() if head is None else row.class_token[head])
+
+
+def named(place: tuple[int, int]) -> str:
+    """The point (y, x) as it is written."""
+    return f"x={place[1]}, y={place[0]}"
+
+
+def header(found: list[Found], options: argparse.Namespace) -> str:
+    """What a figure of attention shows."""
+    one = found[0]
+    which = "last block" if one.block == one.depth else f"block {one.block} of {one.depth}"
+    view = "the picture as one window" if options.whole else "window framed"
+    return f"{options.picture.name}, {options.backbone}, {which}, {view}"
+
+
+def figure_of_means(picture: np.ndarray, found: list[Found], options: argparse.Namespace) -> Image.Image:
+    """Rows are points, columns methods."""
+    count = range(len(options.points))
+    shown = [at_panel_size(picture, one.rows, len(found)) for one in found]
+    return grid(
+        [[heat(small, rows[index]) for small, rows in shown] for index in count],
+        f"{header(found, options)}, mean of {found[0].heads} heads",
+        [named(place) for place in options.points],
+        [one.name for one in found],
+        [[largest(one.rows[index], None) for one in found] for index in count],
+        WEIGHTS,
+    )
+
+
+def figure_of_heads(picture: np.ndarray, found: list[Found], index: int, options: argparse.Namespace) -> Image.Image:
+    """Of one point: rows are methods, columns heads."""
+    shown = heads_of(found[0], options)
+    small, rows = at_panel_size(picture, [one.rows[index] for one in found], len(shown))
+    return grid(
+        [[heat(small, row, own(row, head)) for head in shown] for row in rows],
+        f"{header(found, options)}, {named(options.points[index])}",
+        [one.name + (" (one map for all heads)" if len(one.rows[index].rows) == 1 else "") for one in found],
+        [f"head {head + 1}" for head in shown],
+        [[largest(row, own(row, head)) for head in shown] for row in rows],
+        WEIGHTS,
+    )
+
+
+def largest(row: AttentionRow, head: int | None) -> str:
+    """The range of a panel, as it is written."""
+    return f"0 to {weights_of(row, head).max():.3g}"
+
+
+def figure_of_scores(picture: np.ndarray, found: list[Found], options: argparse.Namespace) -> Image.Image:
+    """Rows are queries, columns methods, each with one scale for all its queries: they are what a label compares."""
+    maps = [one.prediction.cosines for one in found]
+    ends = [(float(one.min()), float(one.max())) for one in maps]
+    queries = range(len(maps[0]))
+    return grid(
+        [[score_map(picture, one[query], *end) for one, end in zip(maps, ends, strict=True)] for query in queries],
+        f"{options.picture.name}, {options.backbone}, scores of the queries, refined where the method refines",
+        found[0].prediction.queries,
+        [f"{one.name}, {low:.3f} to {high:.3f}" for one, (low, high) in zip(found, ends, strict=True)],
+        [[f"{one[query].min():.3f} to {one[query].max():.3f}" for one in maps] for query in queries],
+        SCORES,
+    )
+
+
+def raw(found: list[Found]) -> bytes:
+    """An archive of `METHOD_xX_yY` (heads, h, w), and beside it `..._window`, `..._area`, `..._cell` of its row."""
+    arrays = {}
+    for one in found:
+        for row in one.rows:
+            name = f"{one.name}_x{row.point[1]}_y{row.point[0]}"
+            arrays |= {name: row.rows, f"{name}_window": row.window, f"{name}_area": row.area, f"{name}_cell": row.cell}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

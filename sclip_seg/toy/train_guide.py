@@ -1,0 +1,192 @@
+"""Trains the toy guide, which says what patches belong together, on unlabelled drawn pictures (6 CPU minutes)."""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ..command import Parser, at_least_one, at_least_zero, run
+from ..config import CONFIGS
+from .world import WINDOW, draw
+
+TOY = Path(__file__).parent
+GUIDE = Config.fromfile(CONFIGS / "_base_" / "backbones" / "toy.py").toy_guide
+ARCH, OPTIONS = GUIDE.arch, {**GUIDE.options.to_dict(), "num_classes": 0}
+MEAN = STD = 0.5
+PICTURE, THINGS = 128, (4, 8)  # pixels a side of a drawn picture, of which windows are cut, and what is in it
+LEARNING_RATE = 2e-3
+WARMUP, COOLDOWN = 30, 120  # steps in which the learning rate climbs at the start and falls at the end
+WEIGHT_DECAY = 0.05
+TEMPERATURE = 0.2
+FAR = 8  # patches from which two of a window are taken to be of different things: more than a thing is wide
+FAR_SHARE = 0.3  # of the weight of the negatives, for the far patches; the rest for the other windows'
+THREADS = 2  # sums are split by threads, so that another number gives other last digits
+
+
+def draw_pool(seed: int, size: int) -> Tensor:
+    """(size, 3, 128, 128) uint8 pictures of the training split; their labels are thrown away."""
+    with multiprocessing.get_context("spawn").Pool() as workers:
+        drawn = workers.starmap(_draw_one, ((seed, index) for index in range(size)), chunksize=50)
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).contiguous()
+
+
+def _draw_one(seed, index):
+    return draw(seed, index, PICTURE, PICTURE, count=THINGS, two_grounds=0.7, split="train").image
+
+
+def cut(random: np.random.Generator, pool: Tensor, batch: int) -> Tensor:
+    """(batch, 3, 64, 64) in [0, 1]: windows of different pictures, turned over by chance."""
+    windows = []
+    for which in random.choice(len(pool), batch, replace=False):
+        top, left = random.integers(PICTURE - WINDOW + 1, size=2)
+        window = pool[which, :, top : top + WINDOW, left : left + WINDOW]
+        windows.append(window.flip([axis for axis in (1, 2) if random.random() < 0.5]))
+    return torch.stack(windows).float() / 255
+
+
+def relight(random: np.random.Generator, windows: Tensor) -> Tensor:
+    """Each window (N, 3, H, W) a little brighter or darker, tinted and noisier, and normalised."""
+    gain = random.uniform(0.85, 1.15, (len(windows), 1, 1, 1)) + random.uniform(-0.05, 0.05, (len(windows), 3, 1, 1))
+    noise = 0.02 * random.standard_normal(windows.shape, dtype=np.float32)
+    lit = windows * torch.from_numpy(gain.astype(np.float32)) + torch.from_numpy(noise)
+    return (lit.clamp(0, 1) - MEAN) / STD
+
+
+def relations(side: int) -> tuple[Tensor, Tensor]:
+    """Of the patches of a window, side x side: which are 4-neighbours and which are far, both (side², side²) bool."""
+    place = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    apart = (place[:, None] - place[None]).abs()
+    return apart.sum(2) == 1, apart.amax(2) >= FAR
+
+
+def neighbour_loss(one: Tensor, other: Tensor) -> Tensor:
+    """InfoNCE of patches against their neighbours, from features of two views of the windows, both (N, T, C).
+
+    Negatives of a patch are the far ones of its window and all of other windows. What lies between is neither.
+    """
+    count, patches = one.shape[:2]
+    cosine = F.normalize(one, dim=-1).flatten(0, 1) @ F.normalize(other, dim=-1).flatten(0, 1).t()
+    cosine = cosine.unflatten(1, (count, patches)).unflatten(0, (count, patches)) / TEMPERATURE  # (N, T, N, T)
+    own = torch.arange(count)
+    outside = cosine.masked_fill(torch.eye(count, dtype=torch.bool)[:, None, :, None], -torch.inf)
+    outside = outside.flatten(2).logsumexp(2) - math.log((count - 1) * patches)
+    return info_nce(cosine[own, :, own], outside)
+
+
+def info_nce(inside: Tensor, outside: Tensor | None = None) -> Tensor:
+    """The loss from logits of the patches of a window among each other, (..., T, T).
+
+    outside (..., T): log of the mean exp of the logits with patches elsewhere. Far and outside patches get their
+    shares of a weight of T negatives.
+    """
+    patches = inside.shape[-1]
+    neighbours, far = relations(math.isqrt(patches))
+    negative = inside.masked_fill(~far, -torch.inf).logsumexp(-1) - far.sum(1).log() + math.log(patches)
+    if outside is not None:
+        share = math.log(FAR_SHARE), math.log((1 - FAR_SHARE) * patches)
+        negative = torch.logaddexp(negative + share[0], outside + share[1])
+    return (torch.logaddexp(inside, negative[..., None]) - inside)[..., neighbours].mean()
+
+
+def guide_loss(model, one: Tensor, other: Tensor) -> Tensor:
+    """Of two views (N, 3, H, W): the loss of the features, and of the last block's attention and values by head.
+
+    The latter because they are read as an affinity too, within a window.
+    """
+    attn = model.blocks[-1].attn
+    packed = []
+    hook = attn.qkv.register_forward_hook(lambda module, tokens, out: packed.append(out))
+    features = [model.forward_features(view) for view in (one, other)]
+    hook.remove()
+    (q, _, v), (_, k, w) = (p.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4) for p in packed)
+    attention = q @ k.transpose(-2, -1) * attn.scale
+    values = F.normalize(v, dim=-1) @ F.normalize(w, dim=-1).transpose(-2, -1) / TEMPERATURE
+    return neighbour_loss(*features) + info_nce(attention) + info_nce(values)
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Of one step, counted from 1: up, level, down."""
+    return LEARNING_RATE * min(step / WARMUP, 1, (steps - step + 1) / COOLDOWN)
+
+
+def train(model, pool: Tensor, steps: int, batch: int, seed: int) -> Iterator[float]:
+    """Trains in place and yields the loss of each step."""
+    random = np.random.default_rng(seed)
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
+        betas=(0.9, 0.98),
+    )
+    model.train()
+    for step in range(1, steps + 1):
+        windows = cut(random, pool, batch)
+        loss = guide_loss(model, relight(random, windows), relight(random, windows))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        yield loss.item()
+
+
+def build(seed: int):
+    """An untrained guide."""
+    torch.manual_seed(seed)
+    return timm.create_model(ARCH, **OPTIONS)
+
+
+def save(model, path: Path) -> None:
+    """timm's state in half precision, and in the header how to build the model and what it wants to see."""
+    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    header = {"arch": ARCH, "options": OPTIONS, "mean": MEAN, "std": STD}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".partial")
+    save_file(state, unfinished, metadata={"guide": json.dumps(header)})  # one entry: several have no order
+    os.replace(unfinished, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, default=TOY / "guide.safetensors", help="file to write")
+    parser.add_argument("--steps", type=at_least_one, default=300, help="steps of the optimizer")
+    parser.add_argument("--batch", type=at_least_one, default=8, help="windows per step")
+    parser.add_argument("--pool", type=at_least_one, default=2000, help="pictures drawn beforehand")
+    parser.add_argument("--seed", type=at_least_zero, default=0, help="of the drawing, the windows and the weights")
+    options = parser.parse_args(arguments)
+    return run(lambda: make(options))
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Draws, trains, and writes the weights."""
+    torch.set_num_threads(THREADS)
+    start = time.time()
+    pool = draw_pool(arguments.seed, arguments.pool)
+    tqdm.write(f"{arguments.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
+    model = build(arguments.seed)
+    losses = []
+    with tqdm(total=arguments.steps, unit="step", disable=None) as bar:
+        for loss in train(model, pool, arguments.steps, arguments.batch, arguments.seed):
+            losses.append(loss)
+            bar.update()
+            if len(losses) % 20 == 0 or len(losses) == arguments.steps:
+                recent = sum(losses[-20:]) / len(losses[-20:])
+                minutes = (time.time() - start) / 60
+                tqdm.write(f"step {len(losses)}/{arguments.steps}  loss {recent:.3f}  {minutes:.1f} min")
+    save(model, arguments.out)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
