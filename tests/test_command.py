@@ -18,13 +18,7 @@ from sclip_seg.errors import InputError
 from sclip_seg_cli import WORDS, launch
 
 ROOT = Path(__file__).parents[1]
-# These measure ourselves, and lie in tools/ until they are on the shelf measure/.
-UNMOVED = ("speed", "parity", "gpu-check")
-TOOLS = [
-    path
-    for path in sorted((ROOT / "tools").glob("*.py"))
-    if path.stem.partition("_")[0] not in ("speed", "parity", "gpu")
-]
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
 
 
 class OutOfMemoryError(RuntimeError):
@@ -93,7 +87,7 @@ def main_of(path):
     return [node.value for node in ast.walk(main) if isinstance(node, ast.Return)]
 
 
-@pytest.mark.parametrize("word", [word for word in WORDS if word not in UNMOVED])
+@pytest.mark.parametrize("word", WORDS)
 def test_every_word_ends_in_run(word):
     returned = main_of(ROOT / f"{WORDS[word][0].replace('.', '/')}.py")
     assert returned

@@ -1,13 +1,13 @@
-"""Checks and measures on a GPU, in one go: `sclip-seg gpu-check`."""
+"""Checks and measures on a GPU, in one go."""
 
 import sys
 
-import sclip_seg_cli
+from sclip_seg_cli import launch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status."""
-    return sclip_seg_cli.launch("gpu-check", arguments)
+    """Exit status of `sclip-seg gpu-check`."""
+    return launch("gpu-check", arguments)
 
 
 if __name__ == "__main__":

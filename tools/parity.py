@@ -1,13 +1,13 @@
-"""Our methods beside outputs of the official codes: `sclip-seg parity DIR`."""
+"""Our methods beside outputs of the official codes on tiny weights."""
 
 import sys
 
-import sclip_seg_cli
+from sclip_seg_cli import launch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status."""
-    return sclip_seg_cli.launch("parity", arguments)
+    """Exit status of `sclip-seg parity`."""
+    return launch("parity", arguments)
 
 
 if __name__ == "__main__":

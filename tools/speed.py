@@ -1,13 +1,13 @@
-"""What a picture costs beside the bare vision transformer: `sclip-seg speed`."""
+"""What a picture costs beside the bare vision transformer."""
 
 import sys
 
-import sclip_seg_cli
+from sclip_seg_cli import launch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status."""
-    return sclip_seg_cli.launch("speed", arguments)
+    """Exit status of `sclip-seg speed`."""
+    return launch("speed", arguments)
 
 
 if __name__ == "__main__":

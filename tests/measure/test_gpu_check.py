@@ -3,8 +3,10 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from made_parity import features, make, reference_of, stored
 
 from sclip_seg.measure.gpu import check, precision, speed
 from sclip_seg.measure.gpu.sheet import Sheet, beyond
@@ -91,3 +93,17 @@ def test_flops_of_a_known_tower():
     bench = speed.built("clip", "toy", "fp32", "toy")
     width, blocks, tokens = 128, 5, 65
     assert speed.tower_flops(bench) == blocks * (tokens * 24 * width**2 + 4 * tokens**2 * width)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say how its weights were trained")
+def test_parity_names_what_is_off_and_why(tmp_path):
+    folder = make(tmp_path / "made")
+    with reference_of(folder) as reference:
+        arrays = stored("tall", features(reference, "tall", tail=dict(type="MaskCLIP")))
+    np.savez(folder / "visual_maskclip.npz", **arrays, nowhere=arrays["tall"])
+    row = check.parity(folder, torch.device("cpu"))
+    assert row["cases"] == 3
+    assert row["kinds"]["features"]["cases"] == 3
+    assert row["kinds"]["features"]["largest"] < 1e-6
+    (off,) = row["off"]
+    assert off.startswith("maskclip nowhere: InputError: recipe.py makes no input 'nowhere'")
