@@ -1,6 +1,6 @@
 """LPOSS (arXiv 2503.19777): MaskCLIP's scores, spread over the graph of all patches of a picture.
 
-The stage goes with any other method: `--cfg-options model.stages=[...]`, as it stands below. As released, by the tower
+The stage goes with any other method: `--cfg-options model.stages=[LPOSS]`. As released, by the tower
 of LAION-2B, and the queries of a class are merged before the maps are enlarged to the labels' size.
 """
 

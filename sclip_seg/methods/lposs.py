@@ -41,7 +41,7 @@ class LPOSS(Stage):
     """Spreads the scores over the graph of all patches of a picture.
 
     Args:
-        guide: config of a `Guide` that shows its values.
+        guide: config of a `Guide` that shows its values; None is DINO ViT-B/16.
         neighbours: k, or as many as there are nodes.
         power: γ.
         sigma: σ, in 1/pixel of the network's input.
@@ -51,7 +51,7 @@ class LPOSS(Stage):
 
     def __init__(
         self,
-        guide: dict,
+        guide: dict | None = None,
         neighbours: Count = 400,
         power: Positive = 3.0,
         sigma: NonNegative = 0.01,
@@ -59,7 +59,7 @@ class LPOSS(Stage):
         steps: Count = 10,
     ) -> None:
         super().__init__()
-        self.guide = GUIDES.build(guide)
+        self.guide = GUIDES.build(guide or dict(type="TimmGuide", arch="vit_base_patch16_224.dino"))
         self.neighbours, self.power, self.sigma = neighbours, power, sigma
         self.alpha, self.steps = alpha, steps
 
