@@ -1,10 +1,11 @@
 """What a picture costs beside the bare vision transformer (`make speed`).
 
 Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
-same windows in one batch), ours (from the decoded picture to its labels) and
-the published chain written plainly (plain_chain.py of the tests, a window at a
-time). Weights are random: speed does not depend on them. Prints a table and
-writes work_dirs/speed/speed.json.
+same windows in one batch), with its second models where a method asks any
+("towers"), ours (from the decoded picture to its labels) and the published
+chain written plainly (plain_chain.py of the tests, a window at a time).
+Weights are random: speed does not depend on them. Prints a table and writes
+work_dirs/speed/speed.json.
 """
 
 import argparse
@@ -37,12 +38,16 @@ from ..evaluate.result import device_name
 from ..files import write_atomically
 from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.encoder import DTYPES, DenseCLIP
+from ..towers.guide import Guide
 from ..towers.positions import resample
 from ..words.text import TextBank, text_bank
 from ..words.vocabulary import Vocabulary
+from .towers import Work, bare_towers
 
 PLAIN_CHAIN = Path(__file__).parents[2] / "tests" / "picture" / "plain_chain.py"  # of a source tree
-COLUMNS = ("trunk_s", "ours_s", "reference_s", "ratio_to_trunk", "ratio_to_reference", "peak_extra_mb")
+TIMES = ("trunk_s", "towers_s", "ours_s", "reference_s")
+RATIOS = ("ratio_to_trunk", "ratio_to_towers", "ratio_to_reference")
+COLUMNS = (*TIMES, *RATIOS, "peak_extra_mb")
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,18 @@ class Bench:
         self.picture = torch.randint(0, 256, (3, *case.size), dtype=torch.uint8)
         small = self.model.data_preprocessor({"inputs": [self.picture]})["inputs"][0]
         self.size = tuple(small.shape[1:])
-        self.windows = torch.cat(list(self.model.windows_over(self.size).cut([small], batch=10**6)))
-        self.windows = self.windows.to(DTYPES[precision])
+        fitted = self.model.fitted(small)
+        self.cut = torch.cat(list(self.model.windows_over(fitted.shape[1:]).cut([fitted], batch=10**6)))
+        self.windows = self.cut.to(DTYPES[precision])
         self.visual = tower_for(self.model.backbone, tuple(self.windows.shape[2:]))
 
     def trunk(self) -> None:
         """open_clip's own vision transformer on the same windows, in one batch."""
         self.visual(self.windows)
+
+    def towers(self, count: int = 1) -> Work:
+        """That and the bare second models, on what they see of `count` such pictures."""
+        return bare_towers(self.model, self.visual, self.cut, self.case.size, count)
 
     def ours(self) -> None:
         """A decoded picture to its labels."""
@@ -152,10 +162,12 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
     cuda = bench.device.type == "cuda"
     chain = None if options.no_reference else plain_chain()
     works = {"trunk_s": bench.trunk, "ours_s": bench.ours}
+    if any(isinstance(module, Guide) for module in bench.model.modules()):
+        works["towers_s"] = bench.towers()
     if not options.no_reference:
         works["reference_s"] = lambda: bench.reference(chain)
     seconds = {key: [] for key in works}
-    for key in ("trunk_s", "ours_s"):
+    for key in works.keys() - {"reference_s"}:
         timed(works[key], cuda)  # the first call also sets the libraries up
     for turn in range(options.rounds):
         for key, work in works.items():
@@ -163,6 +175,8 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
                 seconds[key].append(timed(work, cuda))
     row |= {key: statistics.median(values) for key, values in seconds.items()}
     row["ratio_to_trunk"] = row["ours_s"] / row["trunk_s"]
+    if row["towers_s"]:
+        row["ratio_to_towers"] = row["ours_s"] / row["towers_s"]
     if row["reference_s"]:
         row["ratio_to_reference"] = row["reference_s"] / row["ours_s"]
     return row | {"device": device_name(), "windows": len(bench.windows)}
@@ -211,7 +225,7 @@ def peak_extra(name: str, method: str, backbone: str, precision: str) -> float:
 
 def _peak_extra(case: Case, method: str, backbone: str, precision: str) -> float:
     bench = Bench(case, method, backbone, precision)
-    bench.windows = Tensor()
+    bench.windows = bench.cut = Tensor()
     if bench.device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -230,12 +244,11 @@ def _status(key: str) -> int:
 
 def table(rows: list[dict]) -> PrettyTable:
     """The rows for the eye."""
-    table = PrettyTable(
-        ["case", "method", "precision", "trunk s", "ours s", "reference s", "ours/trunk", "ref./ours", "extra MB"]
-    )
+    times, ratios = ("trunk s", "towers s", "ours s", "reference s"), ("ours/trunk", "ours/towers", "ref./ours")
+    table = PrettyTable(["case", "method", "precision", *times, *ratios, "extra MB"])
     table.align = "r"
     table.align["case"] = "l"
-    formats = ("{:.3f}", "{:.3f}", "{:.2f}", "{:.3f}", "{:.2f}", "{:.0f}")
+    formats = ("{:.3f}", "{:.3f}", "{:.3f}", "{:.2f}", "{:.3f}", "{:.3f}", "{:.2f}", "{:.0f}")
     for row in rows:
         numbers = ("-" if row[k] is None else f.format(row[k]) for k, f in zip(COLUMNS, formats, strict=True))
         table.add_row([row["case"], row["method"], row["precision"], *numbers])

@@ -90,7 +90,7 @@ def test_features_that_are_no_numbers_are_off():
 
 def test_flops_of_a_known_tower():
     """Two operations for each of the four C x C projections and two C x 4C layers, and for q k and A v."""
-    bench = speed.built("clip", "toy", "fp32", "toy")
+    bench = speed.Bench(speed.Case("toy", speed.SIZES["toy"]), "clip", "toy", "fp32")
     width, blocks, tokens = 128, 5, 65
     assert speed.tower_flops(bench) == blocks * (tokens * 24 * width**2 + 4 * tokens**2 * width)
 

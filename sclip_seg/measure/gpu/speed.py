@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from ...picture import scores
 from ...towers import weights
 from ...towers.encoder import DTYPES
-from ..speed import CASES, Bench, Case, tower_for
+from ..speed import CASES, Bench, Case
 from .sheet import Sheet
 
 Work = Callable[[], object]
@@ -54,7 +54,7 @@ def measure(sheet: Sheet, methods: list[str], device: torch.device, quick: bool)
             name = f"{method} {dataset} {precision}"
 
             def build(cell: tuple = (method, dataset, precision), benches: list = benches) -> dict:
-                benches.append(built(*cell, backbone))
+                benches.append(Bench(Case(cell[1], SIZES[cell[1]]), cell[0], backbone, cell[2]))
                 return {}
 
             if sheet.attempt("built", name, build)["status"] != "ok":
@@ -66,22 +66,12 @@ def measure(sheet: Sheet, methods: list[str], device: torch.device, quick: bool)
                 sheet.attempt("bands", name, partial(time_bands, *benches, quick))
 
 
-def built(method: str, dataset: str, precision: str, backbone: str) -> Bench:
-    """The bench of `sclip-seg speed`, its windows those of a picture as the method cuts and views them."""
-    bench = Bench(Case(dataset, SIZES[dataset]), method, backbone, precision)
-    model, (picture,) = bench.model, bench.model.data_preprocessor({"inputs": [bench.picture]})["inputs"]
-    fitted = model.fitted(picture)
-    bench.cut = torch.cat(list(model.windows_over(fitted.shape[1:]).cut([fitted], 10**6)))
-    bench.visual = tower_for(model.backbone, tuple(bench.cut.shape[2:]))
-    return bench
-
-
 @torch.no_grad()
 def time_pictures(bench: Bench, count: int, quick: bool) -> dict:
     """Milliseconds a picture of `count` in one batch, of the floor, ratios, memory; kernels where it is off."""
     cuda, model = bench.device.type == "cuda", bench.model
     model.window["batch"] = count * len(bench.cut)
-    works: dict[str, Work] = {"ours": partial(segment, bench, count), "floor": floor(bench, count)}
+    works: dict[str, Work] = {"ours": partial(segment, bench, count), "floor": bench.towers(count)}
     works["trace"] = partial(model.backbone.trace, model.backbone.tail.views(bench.cut.repeat(count, 1, 1, 1)))
     row: dict = {"pictures": count, "windows": count * len(bench.cut), "notes": []}
     if cuda:
@@ -113,27 +103,6 @@ def segment(bench: Bench, count: int) -> None:
     """Decoded pictures to their labels."""
     samples = [SegDataSample(metainfo={"ori_shape": bench.case.size}) for _ in range(count)]
     bench.model.test_step({"inputs": [bench.picture] * count, "data_samples": samples})
-
-
-def floor(bench: Bench, count: int) -> Work:
-    """All bare towers on the windows of `count` pictures."""
-    tail, dtype = bench.model.backbone.tail, bench.model.backbone.dtype
-    windows = bench.cut.repeat(count, 1, 1, 1)
-    views = tail.views(windows).to(dtype)
-    works: list[Work] = [partial(bench.visual, views)]
-    if hasattr(tail, "guide"):
-        works.append(partial(tail.guide, torch.rand_like(windows)))
-    if hasattr(tail, "affinity"):
-        side = getattr(tail.affinity, "side", None)  # of SAM's square; other guides take the picture as it is
-        picture = torch.rand(1, 3, *((side, side) if side else bench.case.size), device=bench.device).to(dtype)
-        bare = tail.affinity.model.forward_features if side else tail.affinity
-        works += [partial(bare, picture)] * (count * (2 if tail.halves else 1))
-
-    def run() -> None:
-        for work in works:
-            work()
-
-    return run
 
 
 def graphed(work: Work) -> Work:
