@@ -177,9 +177,10 @@ def told(found: Found, index: int, options: argparse.Namespace) -> Iterator[str]
         y, x = (axis[at] for axis, at in zip(middles(row.seen[number]), place, strict=True))
         of = "" if head is None else f"  head {head + 1}"
         window = f", window {number + 1} of {len(weights)}" if row.across else ""
-        share = class_token(row, own(row, head))
+        share, most = class_token(row, own(row, head)), weights.max()
+        size = f"{most:.4f}" if most >= 0.001 else f"{most:.2g}"
         yield (
-            f"{named(row.point)}  {found.name}{of}  largest {weights.max():.4f} at x={x:.0f}, y={y:.0f} "
+            f"{named(row.point)}  {found.name}{of}  largest {size} at x={x:.0f}, y={y:.0f} "
             f"(row {place[0] + 1}, column {place[1] + 1} of {weights.shape[1]} x {weights.shape[2]}{window}), "
             f"patches {weights.sum():.3f}" + ("" if share is None else f", class token {share:.3f}")
         )
@@ -238,7 +239,7 @@ def figure_of_heads(picture: np.ndarray, found: list[Found], index: int, options
 
 def titled(found: Found, row: AttentionRow) -> str:
     """The method, and whether it looks further than the framed window."""
-    return found.name + (" (all windows)" if row.across else "")
+    return found.name + (" (all windows added up)" if row.across else "")
 
 
 def ends(row: AttentionRow, head: int | None) -> str:

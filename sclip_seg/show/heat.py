@@ -54,7 +54,8 @@ def summed(row: AttentionRow, head: int | None, y: np.ndarray, x: np.ndarray) ->
 
 def largest(row: AttentionRow, head: int | None = None) -> float:
     """The most that the weights add up to at the middle of a patch."""
-    return max(float(summed(row, head, *middles(part)).max()) for part in row.seen)
+    y, x = (np.unique(np.concatenate(places)) for places in zip(*map(middles, row.seen), strict=True))
+    return float(summed(row, head, y, x).max())
 
 
 def middles(part: WindowWeights) -> tuple[np.ndarray, np.ndarray]:
