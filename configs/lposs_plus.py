@@ -23,17 +23,18 @@ published = dict(
     ade20k=dict(vocabulary="ade20k_cliptrase"),
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch16_224.dino", pretrained="timm")
-if axes["backbone"] == "toy":
-    guide = _base_.toy_guide
+graph = dict(neighbours=400, power=3.0, sigma=0.01)
+if axes["backbone"] == "toy":  # pictures a third as large, and a guide whose similarities are near to 1 or 0
+    guide, graph = _base_.toy_guide, dict(neighbours=100, power=12.0, sigma=0.03)
 
 protocol = dict(short_side=448, window=dict(crop=224, stride=112), logit_scale=1)
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="MaskCLIP", residual=True, mlp=True), positions="maskclip"),
     text_cache="work_dirs/text_bank",
-    stages=[dict(type="LPOSS", guide=guide, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)],
+    stages=[dict(type="LPOSS", guide=guide, alpha=0.95, steps=10, **graph)],
     refine=[dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"],
     **(protocol | _base_.settings | published),
 )
 test_dataloader = dict(dataset=_base_.dataset)
-del guide
+del guide, graph

@@ -233,3 +233,18 @@ def test_the_docstring_test_sees_through_overrides():
 def test_shelf_holds_documented_things(shelf):
     assert shelf.module_dict
     assert not [name for name, thing in shelf.module_dict.items() if not thing.__doc__]
+
+
+def test_the_drawing_of_the_way_names_what_there_is():
+    """docs/way.svg: shelves, files, and classes and methods by name."""
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", (ROOT / "docs" / "way.svg").read_text())
+    assert {text.removesuffix("/") for text in texts if text.endswith("/")} - {"refine"} <= SHELVES.keys()
+    files = {word for text in texts for word in re.findall(r"\b\w+\.py\b", text)}
+    assert files <= {Path(path).name for path in MODULES}
+    assert files
+    code = "".join((PACKAGE / path).read_text() for path in MODULES)
+    names = {word for text in texts for word in re.findall(r"\b[A-Z]+[a-z]+[A-Z]\w*|\b[A-Z]\w+\.[a-z]+\b", text)}
+    for kind, _, member in (name.partition(".") for name in names - {"mIoU"}):
+        assert f"class {kind}" in code, kind
+        assert not member or f"def {member}(" in code, f"{kind}.{member}"
+    assert {"LoadPicture", "Windows.cut", "Tail.read"} <= names

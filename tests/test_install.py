@@ -197,22 +197,21 @@ def installed(wheel, tmp_path_factory):
     done = subprocess.run([*install, "--no-deps", wheel], **options)
     assert done.returncode == 0, done.stderr
 
-    def sclip_seg(*arguments):
-        return subprocess.run([place / "bin" / "sclip-seg", *arguments], **options)
+    def start(*arguments, program="sclip-seg"):
+        return subprocess.run([place / "bin" / program, *arguments], **options)
 
-    sclip_seg.folder = folder
-    return sclip_seg
+    start.folder = folder
+    return start
 
 
 def test_the_wheel_brings_the_command_and_the_configs(installed):
     done = installed("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: sclip-seg WORD")
-    done = installed("list")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{axis} {name}" for axis, names in choices(ROOT / "configs").items() for name in names
-    ]
+    names = [f"{axis} {name}" for axis, names in choices(ROOT / "configs").items() for name in names]
+    for done in (installed("list"), installed(ROOT / "tools" / "test.py", "--list", program="python")):
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == names
     done = installed("test", "slip")
     assert (done.returncode, done.stderr.partition(";")[0]) == (2, "error: there is no method 'slip'")
     assert "did you mean sclip or" in done.stderr

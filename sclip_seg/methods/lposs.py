@@ -41,7 +41,7 @@ class LPOSS(Stage):
     """Spreads the scores over the graph of all patches of a picture.
 
     Args:
-        guide: config of a `Guide` that shows its values.
+        guide: config of a `Guide` that shows its values; None is DINO ViT-B/16.
         neighbours: k, or as many as there are nodes.
         power: γ.
         sigma: σ, in 1/pixel of the network's input.
@@ -51,7 +51,7 @@ class LPOSS(Stage):
 
     def __init__(
         self,
-        guide: dict,
+        guide: dict | None = None,
         neighbours: Count = 400,
         power: Positive = 3.0,
         sigma: NonNegative = 0.01,
@@ -59,7 +59,7 @@ class LPOSS(Stage):
         steps: Count = 10,
     ) -> None:
         super().__init__()
-        self.guide = GUIDES.build(guide)
+        self.guide = GUIDES.build(guide or dict(type="TimmGuide", arch="vit_base_patch16_224.dino"))
         self.neighbours, self.power, self.sigma = neighbours, power, sigma
         self.alpha, self.steps = alpha, steps
 
@@ -67,11 +67,15 @@ class LPOSS(Stage):
         values = picture.values(self.guide)
         grid = tuple(values.shape[2:])
         tiles = scores.on(picture.plan, grid)
-        nodes = F.normalize(values.float().flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
-        places = centres(picture.plan, grid, self.guide.unit).to(nodes)
-        graph = patch_graph(nodes, places, self.neighbours, self.power, self.sigma)
+        graph = self.graph(values, picture.plan)
         columns = graph.spread(tiles.permute(0, 2, 3, 1).flatten(0, 2), self.alpha, self.steps)
         return picture.scored(columns.view(len(tiles), *grid, -1).permute(0, 3, 1, 2))
+
+    def graph(self, values: Tensor, plan: Windows) -> "Graph":
+        """Of the patches of all windows, by the guide's values (B, C, h, w) in them."""
+        nodes = F.normalize(values.float().flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
+        places = centres(plan, tuple(values.shape[2:]), self.guide.unit).to(nodes)
+        return patch_graph(nodes, places, self.neighbours, self.power, self.sigma)
 
 
 @STEPS.register_module()

@@ -3,44 +3,35 @@
 import argparse
 import json
 import math
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..command import Parser, at_least_one, at_least_zero, run
+from ..command import run
 from ..config import CONFIGS
+from .training import THREADS, Descent, drawn, follow, halved, parse, save, stacked
 from .world import WINDOW, draw
 
-TOY = Path(__file__).parent
 GUIDE = Config.fromfile(CONFIGS / "_base_" / "backbones" / "toy.py").toy_guide
 ARCH, OPTIONS = GUIDE.arch, {**GUIDE.options.to_dict(), "num_classes": 0}
 MEAN = STD = 0.5
 PICTURE, THINGS = 128, (4, 8)  # pixels a side of a drawn picture, of which windows are cut, and what is in it
-LEARNING_RATE = 2e-3
 WARMUP, COOLDOWN = 30, 120  # steps in which the learning rate climbs at the start and falls at the end
-WEIGHT_DECAY = 0.05
 TEMPERATURE = 0.2
 FAR = 8  # patches from which two of a window are taken to be of different things: more than a thing is wide
 FAR_SHARE = 0.3  # of the weight of the negatives, for the far patches; the rest for the other windows'
-THREADS = 2  # sums are split by threads, so that another number gives other last digits
 
 
 def draw_pool(seed: int, size: int) -> Tensor:
     """(size, 3, 128, 128) uint8 pictures of the training split; their labels are thrown away."""
-    with multiprocessing.get_context("spawn").Pool() as workers:
-        drawn = workers.starmap(_draw_one, ((seed, index) for index in range(size)), chunksize=50)
-    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).contiguous()
+    return stacked(drawn(_draw_one, seed, size, 50))
 
 
 def _draw_one(seed, index):
@@ -117,30 +108,15 @@ def guide_loss(model, one: Tensor, other: Tensor) -> Tensor:
     return neighbour_loss(*features) + info_nce(attention) + info_nce(values)
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Of one step, counted from 1: up, level, down."""
-    return LEARNING_RATE * min(step / WARMUP, 1, (steps - step + 1) / COOLDOWN)
-
-
 def train(model, pool: Tensor, steps: int, batch: int, seed: int) -> Iterator[float]:
     """Trains in place and yields the loss of each step."""
     random = np.random.default_rng(seed)
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
+    descent = Descent(model, steps, WARMUP, COOLDOWN)
     model.train()
-    for step in range(1, steps + 1):
+    for _ in range(steps):
         windows = cut(random, pool, batch)
         loss = guide_loss(model, relight(random, windows), relight(random, windows))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descent.step(loss)
         yield loss.item()
 
 
@@ -150,43 +126,23 @@ def build(seed: int):
     return timm.create_model(ARCH, **OPTIONS)
 
 
-def save(model, path: Path) -> None:
-    """timm's state in half precision, and in the header how to build the model and what it wants to see."""
-    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    header = {"arch": ARCH, "options": OPTIONS, "mean": MEAN, "std": STD}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    save_file(state, unfinished, metadata={"guide": json.dumps(header)})  # one entry: several have no order
-    os.replace(unfinished, path)
+def header() -> dict[str, str]:
+    """What stands in the file: how to build the model, and what it wants to see. One entry: several have no order."""
+    return {"guide": json.dumps({"arch": ARCH, "options": OPTIONS, "mean": MEAN, "std": STD})}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=TOY / "guide.safetensors", help="file to write")
-    parser.add_argument("--steps", type=at_least_one, default=300, help="steps of the optimizer")
-    parser.add_argument("--batch", type=at_least_one, default=8, help="windows per step")
-    parser.add_argument("--pool", type=at_least_one, default=2000, help="pictures drawn beforehand")
-    parser.add_argument("--seed", type=at_least_zero, default=0, help="of the drawing, the windows and the weights")
-    options = parser.parse_args(arguments)
+    options = parse(arguments, __doc__, "guide.safetensors", "windows", steps=300, batch=8, pool=2000)
     return run(lambda: make(options))
 
 
-def make(arguments: argparse.Namespace) -> None:
+def make(options: argparse.Namespace) -> None:
     """Draws, trains, and writes the weights."""
     torch.set_num_threads(THREADS)
     start = time.time()
-    pool = draw_pool(arguments.seed, arguments.pool)
-    tqdm.write(f"{arguments.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
-    model = build(arguments.seed)
-    losses = []
-    with tqdm(total=arguments.steps, unit="step", disable=None) as bar:
-        for loss in train(model, pool, arguments.steps, arguments.batch, arguments.seed):
-            losses.append(loss)
-            bar.update()
-            if len(losses) % 20 == 0 or len(losses) == arguments.steps:
-                recent = sum(losses[-20:]) / len(losses[-20:])
-                minutes = (time.time() - start) / 60
-                tqdm.write(f"step {len(losses)}/{arguments.steps}  loss {recent:.3f}  {minutes:.1f} min")
-    save(model, arguments.out)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+    pool = draw_pool(options.seed, options.pool)
+    tqdm.write(f"{options.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
+    model = build(options.seed)
+    follow(train(model, pool, options.steps, options.batch, options.seed), options.steps, start)
+    save(halved(model), options.out, header())

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sclip_seg.measure.parity.command import examine
+from sclip_seg.measure.parity.outcome import Outcome, Unknown
 from sclip_seg.measure.parity.reference import Reference, opened
 from sclip_seg.measure.parity.visual import probes
 
@@ -42,8 +44,12 @@ def tiny_queries():
     return F.normalize(drawn("queries", 4, EMB), dim=1)
 
 
-def tiny_guide(name, channels, height, width):
-    return drawn(name, 1, channels, height, width) + 0.5 * drawn(name + "/mean", 1, channels, 1, 1)
+def tiny_guide(name, channels, height, width, offset=0.5):
+    return drawn(name, 1, channels, height, width) + offset * drawn(name + "/mean", 1, channels, 1, 1)
+
+
+def _gauss(name, shape, scale):
+    return scale * drawn(name, *shape).double()
 
 
 def tiny_sam(two_sided=False, heads=2, h=5, w=6, d=4):
@@ -74,6 +80,18 @@ def features(reference: Reference, name: str, **settings: object) -> torch.Tenso
     """Unit features (P, D) of an input by our own code."""
     found = reference.backbone(**settings)(reference.input(name), reference.queries())[0].flatten(1).T
     return torch.nn.functional.normalize(found, dim=1)
+
+
+def read(folder: Path) -> tuple[dict[str, Outcome], list[str]]:
+    """Cases by name, and what is unknown: files and keys."""
+    found = list(examine(folder, torch.device("cpu")))
+    unknown = [f"{one.file} {one.key}".strip() for one in found if isinstance(one, Unknown)]
+    return {one.name: one for one in found if isinstance(one, Outcome)}, unknown
+
+
+def off(folder: Path) -> list[str]:
+    """The cases that do not fit."""
+    return [name for name, one in read(folder)[0].items() if not one.fits]
 
 
 def stored(key: str, unit: torch.Tensor) -> dict[str, np.ndarray]:

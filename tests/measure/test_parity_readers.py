@@ -54,9 +54,9 @@ def test_a_reader_of_a_stage_s_own(tmp_path, monkeypatch):
 
 def test_the_longest_pattern_that_fits_reads(monkeypatch):
     monkeypatch.setattr(reading, "READERS", dict(reading.READERS))
-    general = reading.reader_of("e2e_gla_voc21")[0]
-    special = reading.reads("e2e_gla_(.+)")(lambda reference, file, dataset: iter(()))
-    assert reading.reader_of("e2e_gla_voc21") == (special, ("voc21",))
+    general = reading.reader_of("e2e_mine_voc21")[0]
+    special = reading.reads("e2e_mine_(.+)")(lambda reference, file, dataset: iter(()))
+    assert reading.reader_of("e2e_mine_voc21") == (special, ("voc21",))
     assert reading.reader_of("e2e_sclip_voc21")[0] is general
 
 

@@ -16,6 +16,13 @@ def datasets() -> dict[str, str]:
     return {name: name for name in choices(CONFIGS)["dataset"]} | ALIASES
 
 
+def dataset_named(called: str) -> str:
+    """Our config's name of the dataset that a file calls so. Raises UnknownName."""
+    if called not in datasets():
+        raise UnknownName(f"there is no dataset {called!r}")
+    return datasets()[called]
+
+
 def dataset_words(make: Callable[[str], dict]) -> Words:
     """A word for every name; `make` says what a dataset sets."""
     return {name: lambda dataset=dataset: make(dataset) for name, dataset in datasets().items()}

@@ -82,10 +82,23 @@ class Group:
     def __getitem__(self, part: str) -> np.ndarray:
         return self.file[self.keys[part]]
 
+    def get(self, part: str) -> np.ndarray | None:
+        """An array of this head, or None."""
+        return self.file[self.keys[part]] if part in self.keys else None
+
     @property
     def beyond(self) -> str:
         """What the head adds to the one above, `rho0.6` of `g2x2.rho0.6`; `""` where there is none above."""
         return "" if self.above is None else self.head.removeprefix(f"{self.above.head}.")
+
+    @property
+    def root(self) -> "Group":
+        """The shortest head that it prolongs, or itself."""
+        return self if self.above is None else self.above.root
+
+    def gives(self, part: str) -> bool:
+        """Whether there is such an array to be `given`."""
+        return part in self or (self.above is not None and self.above.gives(part))
 
     def given(self, part: str) -> np.ndarray:
         """An array of this head, or else of the head that it prolongs: `g2x2.rho0.6` shares the inputs of `g2x2`."""

@@ -2,13 +2,14 @@
 
 Keys are `text` (the text bank) and `query_idx` (the class of each query), and of each photo `PHOTO.label`,
 `PHOTO.maxprob` (the largest class probability), `PHOTO.logits` (score maps before softmax) and `PHOTO.best` (labels
-before the threshold), the maps at every n-th pixel.
+before the threshold), the maps at every n-th pixel; `PHOTO.safe` may say, in bits, which pixels to compare.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -30,10 +31,12 @@ from .reference import ARCH, Reference
 
 # Where a drawing is flat, PAMR divides rounding by rounding: 2e-3 of the maps even between one thread and two on a CPU.
 FLAT = 5e-4  # of maps after it, on a GPU, before the factor of all tolerances there
+SAFE = "safe"
 SURE = 2e-4  # two best scores this close to each other (relative) may change places
 
 # What the official code does that our config leaves off.
 AS_RELEASED = {"resclip": {"model.backbone.tail.half": True}}
+T = TypeVar("T")
 Model = Callable[[], OpenVocabSegmentor]
 Seen = Callable[[], "Segmented"]
 Inside = Callable[[Seen, Group], Iterator[Part]]
@@ -84,14 +87,19 @@ class Segmented:
 
 def segmented(model: OpenVocabSegmentor, photo: Path, publish: Callable[[Tensor], Tensor]) -> Segmented:
     """A photo as mmseg's pipeline reads it."""
+    ((labels, maps),) = model.segment(*read_photo(model, photo))
+    classes = model.labelling.probabilities(maps)
+    tolerance = FLAT if model.score_steps and classes.device.type != "cpu" else CLOSE
+    return Segmented(labels, maps, classes, publish(classes), tolerance)
+
+
+def read_photo(model: OpenVocabSegmentor, photo: Path) -> tuple[list[Tensor], list[SegDataSample]]:
+    """The network's input and its sample."""
     picture = cv2.imread(str(photo))
     sample = SegDataSample(metainfo=dict(ori_shape=picture.shape[:2]))
     data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
     data = model.data_preprocessor(data)
-    ((labels, maps),) = model.segment(data["inputs"], data["data_samples"])
-    classes = model.labelling.probabilities(maps)
-    tolerance = FLAT if model.score_steps and classes.device.type != "cpu" else CLOSE
-    return Segmented(labels, maps, classes, publish(classes), tolerance)
+    return data["inputs"], data["data_samples"]
 
 
 def published(method: str, model: Model, classes: Tensor) -> Tensor:
@@ -118,15 +126,37 @@ def segmentor_checks(
     `model` builds it, once; `publish` makes its class probabilities those of the official code; `maps` is what is
     compared of a photo, by key.
     """
-    maps = maps or MAPS
+    yield from bank_checks(file, title, model)
+    see = partial(_seen, model, publish)
+    yield from photo_checks(reference, file, title, see, maps or MAPS)
+
+
+def _seen(model: Model, publish: Callable[[Tensor], Tensor], photo: Path) -> Segmented:
+    return segmented(model(), photo, publish)
+
+
+def bank_checks(file: File, title: str, model: Model) -> Iterator[Check]:
+    """The text bank of a segmentor."""
     for key, compare in BANK.items():
         if key in file:
             yield Check("end to end", title, [key], partial(compare, model, file))
-    for group in file.grouped(maps, aside=BANK):
-        seen = cache(lambda group=group: segmented(model(), photo_of(reference, group), publish))
+
+
+def photo_checks(
+    reference: Reference,
+    file: File,
+    title: str,
+    see: Callable[[Path], T],
+    maps: Mapping[str, Callable[[Callable[[], T], Group], Iterator[Part]]],
+    aside: Iterable[str] = (),
+) -> Iterator[Check]:
+    """Every photo of a file: what is seen of it, once, is handed to each of `maps` whose key there is."""
+    for group in file.grouped((*maps, SAFE), aside=(*BANK, *aside)):
+        seen = cache(lambda group=group: see(photo_of(reference, group)))
         for key, compare in maps.items():
             if key in group:
-                yield group.check("end to end", f"{title}, {group.head}:", (key,), partial(compare, seen, group))
+                keys = (key, SAFE)
+                yield group.check("end to end", f"{title}, {group.head}:", keys, partial(compare, seen, group))
 
 
 def photo_of(reference: Reference, group: Group) -> Path:
@@ -159,24 +189,36 @@ def owners(model: Model, file: File) -> Iterator[Part]:
 def score_maps(seen: Seen, group: Group) -> Iterator[Part]:
     """Of the queries, refined, every 32nd pixel."""
     ours, theirs = seen().maps.dense(), group["logits"]
-    yield "score maps", gap(thinned(ours, theirs, (1, 2), 32), theirs), seen().tolerance
+    ours, where = (thinned(maps, theirs, (1, 2), 32) for maps in (ours, safe(group, ours.shape).expand(ours.shape)))
+    yield "score maps", gap(ours, theirs, where.numpy()), seen().tolerance
 
 
 def largest_probability(seen: Seen, group: Group) -> Iterator[Part]:
     """Of the classes, every eighth pixel."""
     ours, theirs = seen().published.amax(0), group["maxprob"]
-    yield "largest probability", gap(thinned(ours, theirs, (0, 1), 8), theirs), seen().tolerance
+    ours, where = (thinned(map, theirs, (0, 1), 8) for map in (ours, safe(group, ours.shape)))
+    yield "largest probability", gap(ours, theirs, where.numpy()), seen().tolerance
 
 
 def labels(seen: Seen, group: Group) -> Iterator[Part]:
     """Every pixel whose best class is surely that."""
-    yield "wrong labels where sure", differing(seen().labels, group["label"], seen().sure), 0.0
+    where = seen().sure & safe(group, seen().labels.shape).numpy()
+    yield "wrong labels where sure", differing(seen().labels, group["label"], where), 0.0
 
 
 def best(seen: Seen, group: Group) -> Iterator[Part]:
     """The same before the threshold."""
     found = seen().probabilities.argmax(0)
-    yield "wrong best classes where sure", differing(found, group["best"], seen().sure), 0.0
+    where = seen().sure & safe(group, found.shape).numpy()
+    yield "wrong best classes where sure", differing(found, group["best"], where), 0.0
+
+
+def safe(group: Group, size: Sequence[int]) -> Tensor:
+    """(H, W) of maps (..., H, W): the pixels to compare, which are all where nothing is said of them."""
+    height, width = size[-2:]
+    if SAFE not in group:
+        return torch.ones(height, width, dtype=torch.bool)
+    return torch.from_numpy(np.unpackbits(group[SAFE], count=height * width).astype(bool)).view(height, width)
 
 
 BANK = {"text": bank, "query_idx": owners}

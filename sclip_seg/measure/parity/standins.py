@@ -2,12 +2,18 @@
 
 import math
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...registry import GUIDES
+from ...settings import Count
 from ...towers.guide import Guide
+from .reference import Placed
 
 CHANNELS = 48  # of every stand-in
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and std of RGB
 
 
 @GUIDES.register_module(force=True)
@@ -19,6 +25,42 @@ class GivenGuide(Guide):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features
+
+
+@GUIDES.register_module(force=True)
+class CosineGuide(Guide):
+    """cos(conv(x) + shift) of windows x under ImageNet's statistics; kernels of `unit` pixels stand side by side.
+
+    `weight` (C, 3, unit, unit), `bias` (C,) and `shift` (C, h, w) are given.
+    """
+
+    arch, pretrained, digest = "given", None, ""
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor | float = 0.0
+
+    def __init__(self, unit: Count) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def draw(self, recipe: Placed, name: str) -> None:
+        """Kernels and bias of that name."""
+        fan_in = 3 * self.unit**2
+        shape = (CHANNELS, 3, self.unit, self.unit)
+        self.weight = recipe._gauss(f"{name}/weight", shape, 4.0 * fan_in**-0.5).float()
+        self.bias = recipe._gauss(f"{name}/bias", (CHANNELS,), 4.0).float()
+
+    def forward(self, image: Tensor) -> Tensor:
+        mean, std = (image.new_tensor(channels).view(3, 1, 1) for channels in IMAGENET)
+        return torch.cos(F.conv2d((image - mean) / std, self.weight, self.bias, self.unit) + self.shift)
+
+    def values(self, image: Tensor) -> Tensor:
+        return self(image)
+
+
+def in_32nds(array: np.ndarray, device: torch.device) -> Tensor:
+    """What is stored as whole numbers of 1/32, fp32."""
+    return torch.from_numpy(array.astype(np.float32)).to(device) / 32
 
 
 def grid_of(patches: int, size: tuple[int, int]) -> tuple[int, int]:

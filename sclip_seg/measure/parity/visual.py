@@ -78,24 +78,35 @@ def compared(features: Tensor, group: Group, name: str = "", risky: np.ndarray |
 
     `risky`: patches to leave out, since rounding decides there.
     """
-    unit, sure = F.normalize(features, dim=1), torch.ones(len(features), 1, dtype=torch.bool)
-    if risky is not None:
-        sure[torch.from_numpy(risky.astype(np.int64))] = False
+    yield from compared_rows(F.normalize(features, dim=1), group, name, risky)
+
+
+def compared_rows(rows: Tensor, group: Group, name: str, risky: np.ndarray | None = None) -> Iterator[Part]:
+    """The same of rows (P, D) as they are."""
+    where = sure(len(rows), risky)[:, None]
     for part, told, ours, usual, tolerance in (
-        (name, "", unit, 3, CLOSE),
-        (f"{name}.probe".strip("."), "probes", probes(unit), 1, PROBES),
+        (name, "", rows, 3, CLOSE),
+        (f"{name}.probe".strip("."), "probes", probes(rows), 1, PROBES),
     ):
         if part in group:
             theirs = group[part]
-            ours, where = (thinned(rows, theirs, (0,), usual) for rows in (ours, sure.expand(ours.shape)))
-            yield told, gap(ours, theirs, where.numpy()), tolerance
+            ours, kept = (thinned(all_of, theirs, (0,), usual) for all_of in (ours, where.expand(ours.shape)))
+            yield told, gap(ours, theirs, kept.numpy()), tolerance
 
 
-def probes(unit: Tensor) -> Tensor:
-    """Unit features (P, D) on the two directions, (P, 2), float64."""
+def sure(count: int, risky: np.ndarray | None) -> Tensor:
+    """(count,) all but the `risky` ones."""
+    found = torch.ones(count, dtype=torch.bool)
+    if risky is not None:
+        found[torch.from_numpy(risky.astype(np.int64))] = False
+    return found
+
+
+def probes(rows: Tensor) -> Tensor:
+    """Rows (P, D) on the two directions, (P, 2), float64."""
     generator = torch.Generator().manual_seed(DIRECTIONS)
-    directions = torch.randn((unit.shape[1], 2), generator=generator, dtype=torch.float64)
-    return unit.double().cpu() @ directions
+    directions = torch.randn((rows.shape[1], 2), generator=generator, dtype=torch.float64)
+    return rows.double().cpu() @ directions
 
 
 Inside = Callable[[Seen], Iterator[Part]]

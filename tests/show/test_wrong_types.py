@@ -47,7 +47,7 @@ def test_options_are_named_by_texts():
 
 
 def test_a_config_may_be_a_path():
-    config = Path(__file__).parents[1] / "configs/sclip.py"
+    config = Path(__file__).parents[2] / "configs/sclip.py"
     assert sclip_seg.load(config, "toy", device=torch.device("cpu")).model is not None
 
 
