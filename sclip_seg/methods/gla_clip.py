@@ -49,6 +49,8 @@ class GLACLIP(Tail):
         gamma: γ; None is ProxyCLIP's factor, 3.
     """
 
+    looks_across = True
+
     def __init__(
         self,
         guide: dict,
@@ -83,12 +85,15 @@ class GLACLIP(Tail):
         features = self.join(picture.trunk, picture.gathered["features"], picture.gathered["values"])
         return picture.scored(cosines(features, picture.text.features))
 
-    def attention_across(self, picture: Picture, window: int, cell: tuple[int, int]) -> Tensor:
-        features = picture.gathered["features"]
+    def attention_across(self, picture: Picture, y: float, x: float) -> Tensor:
+        """P of the token under the point in the window whose middle is nearest to it."""
+        features, plan = picture.gathered["features"], picture.plan
         count, _, height, width = features.shape
-        token = window * height * width + cell[0] * width + cell[1]
-        row = self.weights(unit_tokens(features), torch.tensor([token], device=features.device), count)
-        return row.view(count, 1, height, width)
+        box = plan.around(y, x)
+        row, column = plan.cell(y - box[0], x - box[1], (height, width))
+        token = (plan.boxes().index(box) * height + row) * width + column
+        weights = self.weights(unit_tokens(features), torch.tensor([token], device=features.device), count)
+        return weights.view(count, 1, height, width)
 
     def join(self, trunk: Trunk, features: Tensor, values: Tensor) -> Tensor:
         """Features (B, D, H', W') of a picture's windows from its guide's (B, C, H', W') and values (B, H'·W', C')."""

@@ -16,6 +16,7 @@ Official code: github.com/YuHengsss/Trident (`open_clip/transformer.py`, `triden
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,6 +56,7 @@ class Trident(Tail):
     """
 
     needs_original = True
+    looks_across = True
 
     def __init__(
         self,
@@ -109,14 +111,28 @@ class Trident(Tail):
 
     def read(self, picture: Picture) -> Scores:
         canvas = self.splice(picture.trunk, picture.gathered["features"], picture.gathered["values"], picture.plan)
-        parts = [picture.last_attention(self.affinity)]
-        if self.halves:
-            parts = [self.affinity.last_attention(part) for part in picture.view().tensor_split(2, dim=3)]
         strips = []
-        for own, last in zip(canvas.tensor_split(len(parts), dim=2), parts, strict=True):
-            tokens = self.aggregate(own, last).to(picture.trunk.proj.dtype)
-            strips.append(picture.trunk.joint(tokens[None]).transpose(1, 2).unflatten(2, last.grid))
+        for mixed, grid in self.aggregated(canvas, self.parts(picture)):
+            tokens = mixed.to(picture.trunk.proj.dtype)
+            strips.append(picture.trunk.joint(tokens[None]).transpose(1, 2).unflatten(2, grid))
         return picture.scored(cosines(torch.cat(strips, dim=3), picture.text.features), whole=True)
+
+    def attention_across(self, picture: Picture, y: float, x: float) -> Tensor:
+        """How the values of all windows are mixed into the token of the affinity's grid that the point lies in.
+
+        From values to tokens everything is linear: A's row goes back through the splice, then through each window's P.
+        """
+        features, parts = picture.gathered["features"], self.parts(picture)
+        with torch.enable_grad():  # the gradient is what a linear map is, transposed
+            tiles = torch.zeros_like(features[:, :1], dtype=torch.float32, requires_grad=True)
+            strips = self.aggregated(spliced(tiles, picture.plan), parts)
+            whole = torch.cat([mixed.view(grid) for mixed, grid in strips], dim=1)
+            sides = zip((y, x), whole.shape, picture.fitted.shape[1:], strict=True)
+            (back,) = torch.autograd.grad(whole[tuple(min(int(p * n / side), n - 1) for p, n, side in sides)], tiles)
+        mean = mean_similarity(features)
+        windows = zip(back.flatten(1), features.flatten(2).transpose(1, 2), strict=True)
+        rows = [row @ proxy_weights(own, self.beta, self.gamma, mean) for row, own in windows]
+        return torch.stack(rows).view_as(back)
 
     def splice(self, trunk: Trunk, features: Tensor, values: Tensor, plan: Windows) -> Tensor:
         """The canvas (C, rows, columns) of a picture's windows, at a whole number of cells a patch."""
@@ -131,6 +147,18 @@ class Trident(Tail):
         windows = zip(features.flatten(2).transpose(1, 2), values, mean.expand(len(values)), strict=True)
         mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, m).to(v.dtype) @ v for f, v, m in windows])
         return trunk.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
+
+    def parts(self, picture: Picture) -> list[LastAttention]:
+        """The affinity's last block over the picture, or over its halves apart."""
+        if not self.halves:
+            return [picture.last_attention(self.affinity)]
+        halves = picture.view().tensor_split(2, dim=3)
+        return picture.once((self, "halves"), lambda: [self.affinity.last_attention(half) for half in halves])
+
+    def aggregated(self, canvas: Tensor, parts: list[LastAttention]) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+        """A G of each part, from left to right: tokens (T, C), and the affinity's grid that they lie on."""
+        for own, last in zip(canvas.tensor_split(len(parts), dim=2), parts, strict=True):
+            yield self.aggregate(own, last), last.grid
 
     def aggregate(self, canvas: Tensor, last: LastAttention) -> Tensor:
         """A G: the canvas (C, h, w) on the affinity's grid, mixed: (T, C), T tokens."""

@@ -4,7 +4,8 @@
 
 Draws, over the picture, the attention weights of each point's patch in the last
 block or another one, from the code that computes the scores. A point lies in
-several windows: shown is the one whose middle it is nearest to, framed.
+several windows: shown is the one whose middle it is nearest to, framed. Where a
+method looks across windows, all of them are shown, their weights added up.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from ..command import Parser, at_least_one, run
 from ..data.loading import read_picture
 from ..errors import InputError
 from ..files import as_png, write_atomically
-from .heat import at_panel_size, grid, heat, score_map, weights_of
-from .predictor import AttentionRow, Prediction, load
+from .attention_row import AttentionRow
+from .heat import at_panel_size, grid, heat, largest, middles, score_map, weights_of
+from .predictor import Prediction, load
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")
 SCORES = ("the lowest", "and the highest score of a method, above its column; beneath a panel: its own range")
@@ -73,7 +75,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--background", metavar="WORDS", help="words of one class more")
     parser.add_argument("--scores", action="store_true", help="also draw the score map of every word of --classes")
-    parser.add_argument("--npz", action="store_true", help="also write the weights, (heads, rows, columns)")
+    parser.add_argument(
+        "--npz",
+        action="store_true",
+        help="also write the weights, (heads, rows, columns), and of methods that look across windows those of all of "
+        "them, (windows, heads, rows, columns)",
+    )
     parser.add_argument("--out-dir", metavar="DIR", type=Path, default=Path("work_dirs/attention"))
     options = parser.parse_args(arguments)
     if not options.points and not options.scores:
@@ -165,16 +172,16 @@ def told(found: Found, index: int, options: argparse.Namespace) -> Iterator[str]
     """A line for each map of a point: the largest weight, where it is, and the sums over patches and class token."""
     row = found.rows[index]
     for head in heads_of(found, options):
-        weights = weights_of(row, own(row, head))
-        place = np.unravel_index(weights.argmax(), weights.shape)
-        top, left, bottom, right = row.area
-        y = top + (place[0] + 0.5) * (bottom - top) / weights.shape[0]
-        x = left + (place[1] + 0.5) * (right - left) / weights.shape[1]
+        weights = np.stack([weights_of(part, own(row, head)) for part in row.seen])
+        number, *place = np.unravel_index(weights.argmax(), weights.shape)
+        y, x = (axis[at] for axis, at in zip(middles(row.seen[number]), place, strict=True))
         of = "" if head is None else f"  head {head + 1}"
-        share = class_token(row, own(row, head))
+        window = f", window {number + 1} of {len(weights)}" if row.across else ""
+        share, most = class_token(row, own(row, head)), weights.max()
+        size = f"{most:.4f}" if most >= 0.001 else f"{most:.2g}"
         yield (
-            f"{named(row.point)}  {found.name}{of}  largest {weights.max():.4f} at x={x:.0f}, y={y:.0f} "
-            f"(row {place[0] + 1}, column {place[1] + 1} of {weights.shape[0]} x {weights.shape[1]}), "
+            f"{named(row.point)}  {found.name}{of}  largest {size} at x={x:.0f}, y={y:.0f} "
+            f"(row {place[0] + 1}, column {place[1] + 1} of {weights.shape[1]} x {weights.shape[2]}{window}), "
             f"patches {weights.sum():.3f}" + ("" if share is None else f", class token {share:.3f}")
         )
 
@@ -207,8 +214,8 @@ def figure_of_means(picture: np.ndarray, found: list[Found], options: argparse.N
         [[heat(small, rows[index]) for small, rows in shown] for index in count],
         f"{header(found, options)}, mean of {found[0].heads} heads",
         [named(place) for place in options.points],
-        [one.name for one in found],
-        [[largest(one.rows[index], None) for one in found] for index in count],
+        [titled(one, one.rows[0]) for one in found],
+        [[ends(one.rows[index], None) for one in found] for index in count],
         WEIGHTS,
     )
 
@@ -220,16 +227,24 @@ def figure_of_heads(picture: np.ndarray, found: list[Found], index: int, options
     return grid(
         [[heat(small, row, own(row, head)) for head in shown] for row in rows],
         f"{header(found, options)}, {named(options.points[index])}",
-        [one.name + (" (one map for all heads)" if len(one.rows[index].rows) == 1 else "") for one in found],
+        [
+            titled(one, row) + (" (one map for all heads)" if len(row.rows) == 1 else "")
+            for one, row in zip(found, rows, strict=True)
+        ],
         [f"head {head + 1}" for head in shown],
-        [[largest(row, own(row, head)) for head in shown] for row in rows],
+        [[ends(row, own(row, head)) for head in shown] for row in rows],
         WEIGHTS,
     )
 
 
-def largest(row: AttentionRow, head: int | None) -> str:
+def titled(found: Found, row: AttentionRow) -> str:
+    """The method, and whether it looks further than the framed window."""
+    return found.name + (" (all windows added up)" if row.across else "")
+
+
+def ends(row: AttentionRow, head: int | None) -> str:
     """The range of a panel, as it is written."""
-    return f"0 to {weights_of(row, head).max():.3g}"
+    return f"0 to {largest(row, head):.3g}"
 
 
 def figure_of_scores(picture: np.ndarray, found: list[Found], options: argparse.Namespace) -> Image.Image:
@@ -248,12 +263,20 @@ def figure_of_scores(picture: np.ndarray, found: list[Found], options: argparse.
 
 
 def raw(found: list[Found]) -> bytes:
-    """An archive of `METHOD_xX_yY` (heads, h, w), and beside it `..._window`, `..._area`, `..._cell` of its row."""
+    """An archive of `METHOD_xX_yY` (heads, h, w), and beside it `..._window`, `..._area`, `..._cell` of its row.
+
+    Of a method that looks across windows also `..._across` (windows, heads, h, w), with `..._across_window` and
+    `..._across_area` (windows, 4).
+    """
     arrays = {}
     for one in found:
         for row in one.rows:
             name = f"{one.name}_x{row.point[1]}_y{row.point[0]}"
             arrays |= {name: row.rows, f"{name}_window": row.window, f"{name}_area": row.area, f"{name}_cell": row.cell}
+            if row.across:
+                arrays[f"{name}_across"] = np.stack([part.rows for part in row.across])
+                arrays[f"{name}_across_window"] = np.array([part.window for part in row.across])
+                arrays[f"{name}_across_area"] = np.array([part.area for part in row.across])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

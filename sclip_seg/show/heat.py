@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from .predictor import AttentionRow
+    from .attention_row import AttentionRow, WindowWeights
 
 COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].copy()
 OPACITY, DIMMED = 0.6, 0.45  # of the colours over the grey picture; of the picture's colours beside the window
@@ -20,29 +20,58 @@ GREY = (96, 96, 96)
 
 
 def heat(picture: np.ndarray, row: AttentionRow, head: int | None = None) -> np.ndarray:
-    """The weights of a point's patches over the window that they were computed in.
+    """The weights of a point's patches over the windows that they lie in; where windows overlap, they add up.
 
-    Colours go from 0 to the largest weight of the head (the mean over heads for None), so that a panel shows where,
-    not how much: the weights of methods sum to 1, 2 or 3. Beside the window the picture is dimmed.
+    Colours go from 0 to the `largest` that is drawn of the head (the mean over heads for None), so that a panel shows
+    where, not how much: the weights of methods sum to 1, 2 or 3. What no window holds that is looked at is dimmed.
 
     Args:
         picture: (H, W, 3) uint8 RGB, the one that the row is of.
         head: counted from 0.
     Returns:
-        (H, W, 3) uint8 RGB: bilinear between the patches' middles, the window framed, the point in a ring.
+        (H, W, 3) uint8 RGB: bilinear between the patches' middles, the point's window framed, the point in a ring.
     """
-    weights = weights_of(row, head)
-    height, width = picture.shape[:2]
-    places = np.arange(height, dtype=np.float32) + 0.5, np.arange(width, dtype=np.float32) + 0.5
-    top, left, bottom, right = row.window
-    inside = ((places[0] > top) & (places[0] < bottom))[:, None] & ((places[1] > left) & (places[1] < right))
-    top, left, bottom, right = row.area
-    rows = _between((places[0] - top) / (bottom - top), weights.shape[0])
-    columns = _between((places[1] - left) / (right - left), weights.shape[1])
-    smooth = rows @ weights @ columns.T
-    coloured = score_map(picture, smooth, 0.0, float(weights.max()))
+    places = tuple(np.arange(side, dtype=np.float32) + 0.5 for side in picture.shape[:2])
+    coloured = score_map(picture, summed(row, head, *places), 0.0, largest(row, head))
+    inside = np.zeros(picture.shape[:2], bool)
+    for part in row.seen:
+        inside[_held(part, *places)] = True
     dimmed = (DIMMED * picture).astype(np.uint8)
     return _marked(np.where(inside[..., None], coloured, dimmed), row)
+
+
+def summed(row: AttentionRow, head: int | None, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The weights of all windows at ascending places y (H,) and x (W,) of the picture, added up: (H, W) fp32."""
+    total = np.zeros((len(y), len(x)), np.float32)
+    for part in row.seen:
+        held, weights = _held(part, y, x), weights_of(part, head)
+        top, left, bottom, right = part.area
+        rows = _between((y[held[0]] - top) / (bottom - top), weights.shape[0])
+        columns = _between((x[held[1]] - left) / (right - left), weights.shape[1])
+        total[held] += rows @ weights @ columns.T
+    return total
+
+
+def largest(row: AttentionRow, head: int | None = None) -> float:
+    """The most that the weights add up to at the middle of a patch."""
+    y, x = (np.unique(np.concatenate(places)) for places in zip(*map(middles, row.seen), strict=True))
+    return float(summed(row, head, y, x).max())
+
+
+def middles(part: WindowWeights) -> tuple[np.ndarray, np.ndarray]:
+    """The patches' middles y (h,) and x (w,), in pixels of the picture."""
+    top, left, bottom, right = part.area
+    height, width = part.rows.shape[1:]
+    return (
+        top + (np.arange(height) + 0.5) * (bottom - top) / height,
+        left + (np.arange(width) + 0.5) * (right - left) / width,
+    )
+
+
+def _held(part: WindowWeights, y: np.ndarray, x: np.ndarray) -> tuple[slice, slice]:
+    """Which of ascending places lie in a window, its padding aside."""
+    top, left, bottom, right = part.window
+    return slice(*np.searchsorted(y, (top, bottom))), slice(*np.searchsorted(x, (left, right)))
 
 
 def _between(places: np.ndarray, cells: int) -> np.ndarray:
@@ -51,9 +80,9 @@ def _between(places: np.ndarray, cells: int) -> np.ndarray:
     return np.maximum(0, 1 - abs(middle - np.arange(cells, dtype=np.float32)))
 
 
-def weights_of(row: AttentionRow, head: int | None = None) -> np.ndarray:
+def weights_of(part: WindowWeights, head: int | None = None) -> np.ndarray:
     """The weights (h, w) fp32 of one head, or their mean over the heads for None."""
-    return np.ascontiguousarray(row.rows.mean(0) if head is None else row.rows[head], dtype=np.float32)
+    return np.ascontiguousarray(part.rows.mean(0) if head is None else part.rows[head], dtype=np.float32)
 
 
 def score_map(picture: np.ndarray, scores: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -87,11 +116,16 @@ def at_panel_size(
     before = np.array(picture.shape[:2])
     height, width = _panel_size(*before, columns)
     scale = np.array([height, width]) / before
+
+    def boxes(part: AttentionRow | WindowWeights) -> dict[str, tuple[float, ...]]:
+        pairs = {"window": part.window, "area": part.area}
+        return {name: tuple((np.array(box) * np.tile(scale, 2)).tolist()) for name, box in pairs.items()}
+
     moved = []
     for row in rows:
-        window, area = (tuple((np.array(box) * np.tile(scale, 2)).tolist()) for box in (row.window, row.area))
         place = tuple(((np.array(row.point) + 0.5) * scale).astype(int).tolist())
-        moved.append(replace(row, window=window, area=area, point=place))
+        across = tuple(replace(part, **boxes(part)) for part in row.across)
+        moved.append(replace(row, **boxes(row), point=place, across=across))
     return _resized(picture, (height, width)), moved
 
 

@@ -27,9 +27,9 @@ from ..drawing import figure, shares
 from ..errors import InputError
 from ..picture.scores import DenseMaps, Labelling, StitchedMaps
 from ..picture.segmentor import OpenVocabSegmentor
-from ..towers.attention import AttentionMaps
 from ..words.read import read_words
 from .arguments import check_block, check_load, check_points, check_stream
+from .attention_row import AttentionRow, rows_across, rows_within
 
 Picture = str | Path | Image.Image | np.ndarray
 Words = str | Path | Sequence[str | Sequence[str]]
@@ -78,24 +78,6 @@ class Prediction:
     def shares(self) -> dict[str, float]:
         """Share of the pixels that each class has, in [0, 1], of those that have any; the largest first."""
         return {self.classes[c]: share for c, share in shares(self.labels, len(self.classes)) if share}
-
-
-@dataclass(frozen=True)
-class AttentionRow:
-    """What one point of a picture looks at, in one window.
-
-    `rows` (heads, h, w) fp32: the weights of the window's patches, row by row of its grid; `class_token` (heads,): that
-    of the class token, None where the method leaves it out. `window` (top, left, bottom, right), and `area`, the same
-    with the padding that the grid lies over as well, and `point` (y, x) are in pixels of the picture; `cell` (row,
-    column) is the patch that the point is in.
-    """
-
-    rows: np.ndarray
-    class_token: np.ndarray | None
-    window: tuple[float, float, float, float]
-    area: tuple[float, float, float, float]
-    point: tuple[int, int]
-    cell: tuple[int, int]
 
 
 class Predictor:
@@ -203,8 +185,9 @@ class Predictor:
     ) -> list[AttentionRow]:
         """What points (y, x) of a picture, in its pixels, look at in a block, by the code that computes the scores.
 
-        A point lies in several windows: shown is the one whose middle it is nearest to. `whole`: the picture is read
-        as one window. Block -1 is the last one; before it, methods look as CLIP was trained, but along a second path.
+        A point lies in several windows: shown is the one whose middle it is nearest to, and every window where the
+        method looks across them in its last block (`AttentionRow.across`). `whole`: the picture is read as one window.
+        Block -1 is the last one; before it, methods look as CLIP was trained, but along a second path.
 
         Raises InputError for a point outside the picture or a block that the tower has not.
         """
@@ -215,28 +198,16 @@ class Predictor:
         for y, x in points:
             if not (0 <= y < height and 0 <= x < width):
                 raise InputError(f"the point x={x}, y={y} lies outside the picture, {width} wide and {height} high")
+        model = self.model
         if self.has_words:
-            self.model.prepare()
-        self.model.settle()
-        image = self.model.fitted(self._inputs([picture])[0][0])
-        scale = np.array([height, width]) / image.shape[1:]
-        plan = self.model.windows_over(image.shape[1:], whole)
-        text = self.model.text if self.has_words else None
-        seen: dict[tuple[int, int, int, int], AttentionMaps] = {}
-        rows = []
-        for point in points:
-            y, x = (np.array(point) + 0.5) / scale
-            top, left, bottom, right = box = plan.around(y, x)
-            if box not in seen:
-                window = plan.pad(image[None, :, top:bottom, left:right])
-                seen[box] = self.model.backbone.attention_maps(window, text, block)
-            maps = seen[box]
-            cell = plan.cell(y - top, x - left, maps.grid)
-            window, area = (tuple((np.array(edges) * np.tile(scale, 2)).tolist()) for edges in (box, plan.area(box)))
-            patches, others = maps.of_patch(*cell)[0].cpu().numpy(), maps.of_others(*cell)[0].cpu().numpy()
-            class_token = others.sum(-1) if maps.prefix else None
-            rows.append(AttentionRow(patches, class_token, window, area, tuple(point), cell))
-        return rows
+            model.prepare()
+        model.settle()
+        inputs, samples = self._inputs([picture])
+        if points and model.backbone.tail.looks_across and not whole and model.backbone.is_last(block):
+            (looked,) = model.look(inputs, samples)
+            return rows_across(model, looked, points)
+        text = model.text if self.has_words else None
+        return rows_within(model, model.fitted(inputs[0]), (height, width), points, text, block, whole)
 
 
 def load(

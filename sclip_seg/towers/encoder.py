@@ -182,6 +182,10 @@ class DenseCLIP(nn.Module):
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
         return self.tail.gather(self.trace(self.tail.views(image)), text)
 
+    def is_last(self, block: int) -> bool:
+        """Whether a block, counted from 0 or from the end as -1, is the last one."""
+        return block in (-1, len(self.clip.visual.transformer.resblocks) - 1)
+
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed.
 

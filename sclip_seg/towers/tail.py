@@ -39,6 +39,8 @@ class Tail(nn.Module):
     """What the sides of windows must be multiples of, in pixels, beside the patch: that of a guide."""
     needs_original: bool = False
     """Whether `read` looks at the picture at its full size."""
+    looks_across: bool = False
+    """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 
     def check_window(self, window: dict, patch: int) -> None:
         """Raises InputError for windows (`WindowSettings`, patches of `patch` pixels) that the tail cannot read."""
@@ -84,12 +86,13 @@ class Tail(nn.Module):
         t = trace.qkv(block)
         return maps_of(t, softmax(t.q, t.k, t.scale))
 
-    def attention_across(self, picture: Picture, window: int, cell: tuple[int, int]) -> Tensor | None:
-        """How a patch looks at all windows of its picture in the last block: weights (N, heads, h, w) of their patches.
+    def attention_across(self, picture: Picture, y: float, x: float) -> Tensor:
+        """What a point looks at in all windows of its picture in the last block: weights (N, heads, h, w), fp32.
 
-        The patch is at `cell` (row, column) of the grid of a `window`. None: it looks no further than its window.
+        The point is in pixels of `picture.fitted`; the weights are those that the values of the windows' cells are
+        mixed with into its scores.
         """
-        return None
+        raise NotImplementedError
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """The attention that `forward` mixes the last block's values with. Raises InputError where a tail has none."""

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy import ndarray as Array
+from stub_guide import StubGuide
 
 from sclip_seg.errors import InputError
 from sclip_seg.show.predictor import Predictor
@@ -140,3 +141,85 @@ def test_state_before_the_first_block_is_no_block(predictor):
     for block in (-5, -6):
         with pytest.raises(InputError, match=f"block {block} is asked for, and the tower has 4"):
             predictor.attention(drawn(30, 40), [(3, 3)], block=block)
+
+
+GLA = dict(type="GLACLIP", guide=dict(type=StubGuide), rho=0.9)
+TRIDENT = dict(type="Trident", guide=dict(type=StubGuide), affinity=dict(type=StubGuide, unit=16, seed=1))
+ACROSS = pytest.mark.parametrize("tail", [GLA, TRIDENT, TRIDENT | dict(halves=True)], ids=["gla", "trident", "halves"])
+
+
+@ACROSS
+@pytest.mark.parametrize("short_side", [None, 40])
+def test_a_method_that_looks_across_shows_all_windows(tail, short_side, build_segmentor):
+    """Its own weights, over the windows' places in the picture; the point's own window is one of them."""
+    picture, points = drawn(55, 72), [(0, 0), (54, 71), (30, 40), (12, 60)]
+    seg = Predictor(build_segmentor(backbone=dict(tail=tail), short_side=short_side), has_words=False)
+    inputs, samples = seg._inputs([np.ascontiguousarray(picture[..., ::-1])])
+    (looked,) = seg.model.look(inputs, samples)
+    scale = np.array(picture.shape[:2]) / looked.fitted.shape[1:]
+    for row, point in zip(seg.attention(picture, points), points, strict=True):
+        assert row.point == point
+        assert row.class_token is None
+        assert row.seen is row.across
+        y, x = (np.array(point) + 0.5) / scale
+        with torch.no_grad():
+            expected = seg.model.backbone.tail.attention_across(looked, y, x)
+        np.testing.assert_array_equal(np.stack([part.rows for part in row.across]), expected)
+        np.testing.assert_allclose(sum(part.rows.sum() for part in row.across), 1, atol=1e-5)
+        boxes = np.array(looked.plan.boxes()) * np.tile(scale, 2)
+        np.testing.assert_allclose([part.window for part in row.across], boxes)
+        np.testing.assert_allclose([part.area for part in row.across], boxes)
+        (own,) = [part for part in row.across if part.window == row.window]
+        assert own.rows is row.rows
+        assert own.area == row.area
+        far = abs(boxes[:, :2] + boxes[:, 2:] - 2 * (np.array(point) + 0.5)) / scale
+        assert own is row.across[(far**2).sum(1).argmin()]
+        corner, sides = np.array(row.area[:2]), np.array(row.area[2:]) - row.area[:2]
+        assert (corner + np.array(row.cell) * sides / row.rows.shape[1:] <= np.array(point) + 0.5).all()
+        assert (np.array(point) + 0.5 <= corner + (np.array(row.cell) + 1) * sides / row.rows.shape[1:]).all()
+
+
+def test_windows_across_within_their_padding(build_segmentor):
+    window = dict(crop=30, stride=15, padding="symmetric")
+    seg = Predictor(build_segmentor(backbone=dict(tail=GLA), window=window), has_words=False)
+    (row,) = seg.attention(drawn(45, 61), [(20, 30)])
+    for part in row.across:
+        np.testing.assert_allclose(np.array(part.window) - part.area, [1, 1, -1, -1])
+
+
+@ACROSS
+@pytest.mark.parametrize(("block", "whole"), [(-1, True), (-2, False), (0, False), (3, True)])
+def test_in_one_window_or_before_the_last_block_nothing_lies_across(tail, block, whole, build_segmentor):
+    seg = Predictor(build_segmentor(backbone=dict(tail=tail)), has_words=False)
+    (row,) = seg.attention(drawn(48, 64), [(20, 30)], block, whole)
+    assert row.across == ()
+    assert row.seen[0].rows is row.rows
+    class_token = 0 if row.class_token is None else row.class_token
+    np.testing.assert_allclose(row.rows.sum((1, 2)) + class_token, 1, atol=1e-5)
+
+
+@ACROSS
+def test_the_last_block_by_its_number(tail, build_segmentor):
+    seg = Predictor(build_segmentor(backbone=dict(tail=tail)), has_words=False)
+    one, other = (seg.attention(drawn(48, 64), [(20, 30)], block)[0] for block in (-1, 3))
+    np.testing.assert_array_equal(one.rows, other.rows)
+    assert len(one.across) == len(other.across) == 6
+
+
+@ACROSS
+def test_points_share_the_windows_way_through_the_trunk(tail, build_segmentor, monkeypatch):
+    seg = Predictor(build_segmentor(backbone=dict(tail=tail)), has_words=False)
+    calls, trace = [], seg.model.backbone.trace
+    monkeypatch.setattr(seg.model.backbone, "trace", lambda *given: calls.append(len(given[0])) or trace(*given))
+    assert seg.attention(drawn(48, 64), []) == []
+    assert calls == []
+    seg.attention(drawn(48, 64), [(1, 1), (20, 30), (47, 63)])
+    assert calls == [6]  # a batch of all windows
+
+
+def test_words_of_before_play_no_part(build_segmentor):
+    seg = Predictor(build_segmentor(backbone=dict(tail=GLA)))
+    (asked,) = seg.attention(drawn(48, 64), [(20, 30)])
+    seg.forget_words()
+    (bare,) = seg.attention(drawn(48, 64), [(20, 30)])
+    np.testing.assert_array_equal(asked.rows, bare.rows)

@@ -11,6 +11,10 @@ WHAT_TO_DO = (
     "Give a picture, type what to look for, and press <b>Run</b>. "
     "Then click a point of a picture to see what it looks at. Everything stays on the machine that serves this page."
 )
+BRIGHT = (
+    "Bright: what the ringed point looks at in the last block, within the framed window; or in all windows, where the "
+    "method looks across them and nothing is dimmed."
+)
 
 
 def head() -> str:
@@ -49,9 +53,7 @@ def attention(point: tuple[int, int], looks: Sequence[Look]) -> str:
     y, x = point
     reasons = "".join(f"<p>{escape(look.method)}: {escape(look.reason)}.</p>" for look in looks if look.image is None)
     drawn = any(look.image is not None for look in looks)
-    means = (
-        "<p>Bright: what the ringed point looks at in the last block, within the framed window.</p>" if drawn else ""
-    )
+    means = f"<p>{BRIGHT}</p>" if drawn else ""
     return f'<h2>Attention of the point x={x}, y={y}</h2><div role="status">{means}{reasons}</div>'
 
 
