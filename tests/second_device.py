@@ -33,8 +33,9 @@ class There(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> "There":
-        layout = dict(strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype)
-        tensor = Tensor._make_wrapper_subclass(cls, held.shape, device=DEVICE, **layout)
+        dense = held.layout == torch.strided  # of a sparse one the shape is all that is shown
+        layout = dict(strides=held.stride(), storage_offset=held.storage_offset()) if dense else {}
+        tensor = Tensor._make_wrapper_subclass(cls, held.shape, device=DEVICE, dtype=held.dtype, **layout)
         tensor.held = held
         return tensor
 

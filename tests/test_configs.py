@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, SYMMETRIC, TUNED, WITH_BACKGROUND
+from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, STAGES, SYMMETRIC, TOWERS, TUNED, WITH_BACKGROUND
 from runs import cell
 from tiny_cells import with_tiny_guides
 
@@ -82,7 +82,7 @@ def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
     assert (model.window["crop"], model.window["batch"]) == (
         config.model.window.crop,
-        dict(itaclip=4, proxyclip=8, trident=8).get(method, 16),
+        dict(itaclip=4, proxyclip=8, trident=8, gla_clip=8).get(method, 16),
     )
 
 
@@ -109,11 +109,15 @@ def test_published_numbers(method, dataset):
 @pytest.mark.parametrize("method", AXES["method"])
 def test_what_a_method_is(method):
     tail, templates, refine, positions = METHODS[method]
-    model = cell(method).model
-    assert tail.items() <= model.backbone.tail.to_dict().items()
+    config = cell(method)
+    model = config.model.to_dict()
+    assert config.axes.backbone == TOWERS.get(method, "openai_vit_b16")
+    assert tail.items() <= model["backbone"]["tail"].items()
     assert model.get("templates", "imagenet80") == templates
-    assert [dict(step) for step in model.get("refine", []) if step.type != "SAMRefinement"] == refine
-    assert model.backbone.get("positions", "sclip") == positions
+    assert model.get("stages", []) == STAGES.get(method, [])
+    steps = [step for step in model.get("refine", []) if step == "ClassMaximum" or step["type"] != "SAMRefinement"]
+    assert steps == refine
+    assert model["backbone"].get("positions", "sclip") == positions
 
 
 @pytest.mark.parametrize(("method", "dataset"), [(m, d) for m, rows in TUNED.items() for d in rows])

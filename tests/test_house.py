@@ -13,7 +13,7 @@ import torch
 from trees import BENCHMARKS
 
 from sclip_seg.config import choices, load_config
-from sclip_seg.registry import ATTENTION, STEPS, TAILS
+from sclip_seg.registry import ATTENTION, STAGES, STEPS, TAILS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sclip_seg"
@@ -171,6 +171,10 @@ def test_no_device_path_or_benchmark_in_the_code(path):
         assert not [string for string in strings if string.lower() in known]
 
 
+def name_of(part):
+    return part if isinstance(part, str) else part.type
+
+
 @pytest.mark.parametrize("path", METHODS)
 def test_method_names_its_paper_and_has_a_config(path):
     module = importlib.import_module(f"sclip_seg.{module_name(path)}")
@@ -178,10 +182,13 @@ def test_method_names_its_paper_and_has_a_config(path):
     assert "Official code" in module.__doc__
     used = set()
     for method in choices(ROOT / "configs")["method"]:
-        tail = load_config(ROOT / "configs" / f"{method}.py").model.backbone.tail
+        model = load_config(ROOT / "configs" / f"{method}.py").model
+        tail = model.backbone.tail
         used.add(TAILS.get(tail.type).__module__)
         if "attention" in tail:
             used.add(ATTENTION.get(tail.attention.type).__module__)
+        used |= {STAGES.get(name_of(stage)).__module__ for stage in model.get("stages", [])}
+        used |= {STEPS.get(name_of(step)).__module__ for step in model.get("refine", [])}
     assert module.__name__ in used
 
 
@@ -229,7 +236,7 @@ def test_the_docstring_test_sees_through_overrides():
     assert list(undocumented(Bare)) == ["extra"]
 
 
-@pytest.mark.parametrize("shelf", [ATTENTION, TAILS, STEPS], ids=lambda shelf: shelf.name)
+@pytest.mark.parametrize("shelf", [ATTENTION, TAILS, STAGES, STEPS], ids=lambda shelf: shelf.name)
 def test_shelf_holds_documented_things(shelf):
     assert shelf.module_dict
     assert not [name for name, thing in shelf.module_dict.items() if not thing.__doc__]

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import math
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict, get_args, get_origin
@@ -20,12 +21,12 @@ from sclip_seg.command import Parser
 from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.errors import InputError
 from sclip_seg.picture.refine.sam import SAMRefinement
-from sclip_seg.registry import ATTENTION, GUIDES, STEPS, TAILS
+from sclip_seg.registry import ATTENTION, GUIDES, STAGES, STEPS, TAILS
 from sclip_seg.settings import Count, Natural, Positive, Range, Share, check, checked, parameters
 
 PARTS = {
     f"{shelf.name}.{name}": part
-    for shelf in (ATTENTION, TAILS, GUIDES, STEPS, MODELS, TRANSFORMS, DATASETS, METRICS, HOOKS, DATA_SAMPLERS)
+    for shelf in (ATTENTION, TAILS, GUIDES, STAGES, STEPS, MODELS, TRANSFORMS, DATASETS, METRICS, HOOKS, DATA_SAMPLERS)
     for name, part in shelf.module_dict.items()
     if part.__module__.startswith("sclip_seg.")
 }
@@ -71,6 +72,10 @@ def places_of(config):
                 found[f"{place}.window.{name}"] = Count | None
 
     look("model", config.model, MODELS)
+    for kind, shelf in (("stages", STAGES), ("refine", STEPS)):
+        for index, part in enumerate(config.model.get(kind, [])):
+            if isinstance(part, dict):
+                look(f"model.{kind}.{index}", part, shelf)
     return found
 
 
@@ -82,6 +87,7 @@ def test_every_number_of_a_method(method):
     """With wrong types, NaN, infinity, what is below and above its range, and huge values."""
     path = CONFIGS / f"{method}.py"
     for place, kind in places_of(load_config(path, "toy", "toy")).items():
+        named = re.sub(r"\.\d+\.", ".", place)  # which of several steps is not told
         (limit, *_) = numbers_in(kind)[1]
         beyond = [limit.low - 1, limit.low] if limit.above else [limit.low - 1]
         is_list = "tuple" in str(kind) or "Sequence" in str(kind)
@@ -89,10 +95,10 @@ def test_every_number_of_a_method(method):
         for index, value in enumerate(wrong):
             value = [value] if is_list else value
             in_config = partial(load_config, path, "toy", "toy", {place: value})
-            alone = partial(check, place, value, kind)
+            alone = partial(check, named, value, kind)
             with pytest.raises(InputError) as refused:
                 (alone if index % 7 else in_config)()  # a config takes longer
-            assert place in str(refused.value)
+            assert named in str(refused.value)
             assert "must be" in str(refused.value)
             assert len(str(refused.value)) < 400
 
@@ -120,6 +126,14 @@ def test_every_number_of_a_method(method):
         ("model.refine", [dict(type="PAMR", steps=0)]),
         ("model.refine", [dict(type="PAMR", dilations=[8, 0])]),
         ("model.refine", ["torch.hub.load"]),
+        ("model.stages", "LPOSS"),
+        ("model.stages", ["PAMR"]),
+        ("model.stages", ["torch.hub.load"]),
+        ("model.stages", [dict(type="LPOSS", steps=0)]),
+        ("model.stages", [dict(type="LPOSS", neighbour=3)]),
+        ("model.stages", [dict(type="LPOSS", guide=dict(type="StubGuide"))]),
+        ("model.stages", [dict(type="LPOSS", guide=dict(type="TimmGuide", seed=-1))]),
+        ("model.refine", [dict(type="LPOSSPlus", reach=65)]),
         ("model.backbone.tail.attention", dict(type="naclip", sigma=-1)),
     ],
     ids=str,

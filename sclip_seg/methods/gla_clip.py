@@ -73,8 +73,8 @@ class GLACLIP(Tail):
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """P of each window, a picture by itself."""
         features = self.guide(trace.pixels)
-        tokens = features.shape[2] * features.shape[3]
-        maps = [self.weights(unit_tokens(window[None]), torch.arange(tokens), 1) for window in features]
+        tokens = torch.arange(features.shape[2] * features.shape[3], device=features.device)
+        maps = [self.weights(unit_tokens(window[None]), tokens, 1) for window in features]
         return AttentionMaps(torch.stack(maps)[:, None], tuple(features.shape[2:]), prefix=0)
 
     def gather(self, trace: Trace, text: TextBank) -> dict[str, Tensor]:
@@ -120,11 +120,10 @@ def unit_tokens(features: Tensor) -> Tensor:
 
 def proxy_similarity(keys: Tensor, rows: Tensor, rho: float, rounds: int) -> tuple[Tensor, Tensor]:
     """S (R, N) between the proxies of tokens `rows` (R,) and unit keys (N, C), and n (R,) of the last M."""
-    similar = keys[rows] @ keys.T
+    similar, own = keys[rows] @ keys.T, (torch.arange(len(rows), device=rows.device), rows)
     for number in range(max(rounds, 1)):
         near = (similar > rho).to(keys)
-        empty = near.sum(1) == 0
-        near[empty.nonzero()[:, 0], rows[empty]] = 1
+        near[own] = near[own].maximum((near.sum(1) == 0).to(keys))
         count = near.sum(1)
         if number < rounds:
             proxies = F.normalize(near @ keys / (count[:, None] + 1e-6), dim=1)

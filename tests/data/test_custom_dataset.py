@@ -16,6 +16,7 @@ from tiny_cells import tiny_guide_options
 from sclip_seg.config import choices
 
 METHODS = choices(CONFIGS)["method"]
+WITH_GUIDES = ("proxyclip", "trident", "gla_clip", "lposs", "lposs_plus")
 CLASSES = 4
 SIZE = (45, 60)
 
@@ -61,7 +62,7 @@ def garden(tmp_path, monkeypatch, tiny):
 # What lets a method run with the tiny tower of four blocks, and without second models of full size.
 SMALL = {
     **{name: lambda: ["model.backbone.tail.tower=12"] for name in ("clip_surgery", "gem", "resclip")},
-    **{name: partial(tiny_guide_options, name) for name in ("proxyclip", "trident")},
+    **{name: partial(tiny_guide_options, name) for name in WITH_GUIDES},
 }
 
 

@@ -104,10 +104,31 @@ PUBLISHED = {
         "cityscapes": (688, 336, 224, 40, 0, 0, 19, "cityscapes"),
         "ade20k": (576, 336, 224, 40, 0, 0, 150, "ade20k"),
     },
+    "gla_clip": {
+        "voc21": (336, 224, 112, 40, 0.1, 0, 56, "voc21_bg26"),
+        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
+        "context60": (336, 224, 112, 40, 0.1, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 40, 0.1, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
+    "lposs": {
+        "voc21": (448, 224, 112, 1, 0, 0, 46, "voc21_lposs"),
+        "voc20": (448, 224, 112, 1, 0, 0, 20, "voc20_lposs"),
+        "context60": (448, 224, 112, 1, 0, 0, 60, "context60_lposs"),
+        "context59": (448, 224, 112, 1, 0, 0, 59, "context59_lposs"),
+        "coco_object": (448, 224, 112, 1, 0, 0, 97, "coco_object_lposs"),
+        "coco_stuff164k": (448, 224, 112, 1, 0, 0, 171, "coco_stuff171_cliptrase"),
+        "cityscapes": (448, 224, 112, 1, 0, 0, 19, "cityscapes_lposs"),
+        "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
+    },
 }
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip")  # how their windows are padded
+SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
+PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
     dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
 }
@@ -118,11 +139,12 @@ DINO_B8, DINO_B16 = (
 )
 SAM_B = dict(type="SAMGuide", arch="samvit_base_patch16.sa1b", pretrained="timm")
 PAMR = dict(type="PAMR", steps=10, dilations=(8, 16))
+MASKCLIP = dict(type="MaskCLIP", residual=True, mlp=True)
 # The tail of each method with its settings on VOC21 (those that differ by benchmark are in TUNED), its templates,
 # its refinement and its rule for positions.
 METHODS = {
     "clip": (last_block("qk", True), "imagenet80", [], "sclip"),
-    "maskclip": (dict(type="MaskCLIP", residual=True, mlp=True), "imagenet85", [], "sclip"),
+    "maskclip": (MASKCLIP, "imagenet85", [], "sclip"),
     "sclip": (last_block("csa", True), "imagenet80", [], "sclip"),
     "clearclip": (last_block("qq", False), "imagenet80", [], "sclip"),
     "naclip": (last_block(dict(type="naclip", sigma=5.0), False), "imagenet80", [PAMR], "sclip"),
@@ -138,7 +160,20 @@ METHODS = {
         dict(type="Trident", guide=DINO_B16, affinity=SAM_B, beta=1.2, gamma=3.0, cos_fac=1.2),
         *("imagenet80", [], "sclip"),
     ),
+    "gla_clip": (
+        dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
+        *("imagenet80", [], "sclip"),
+    ),
+    "lposs": (MASKCLIP, "imagenet80", ["ClassMaximum"], "maskclip"),
+    "lposs_plus": (
+        *(MASKCLIP, "imagenet80"),
+        *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
+    ),
 }
+# What revises the scores before they are stitched, the tower, and the weights that the released code takes.
+LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
+STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS]}
+TOWERS = dict.fromkeys(STAGES, "laion2b_vit_b16")
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
     "resclip": {

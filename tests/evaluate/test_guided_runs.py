@@ -1,4 +1,4 @@
-"""ProxyCLIP and Trident through `sclip-seg test` with tiny guides: every benchmark, the refinement, mistakes."""
+"""Methods with guides through `sclip-seg test`, these tiny: every benchmark, Trident's refinement, mistakes."""
 
 import re
 from math import isfinite
@@ -20,11 +20,11 @@ from sclip_seg.config import load_config
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import signature
 
-PLACES = {"proxyclip": ("guide",), "trident": ("guide", "affinity")}
+GUIDE, AFFINITY = "model.backbone.tail.guide", "model.backbone.tail.affinity"
+PLACES = {"proxyclip": [GUIDE], "trident": [GUIDE, AFFINITY], "gla_clip": [GUIDE], "lposs": ["model.stages.0.guide"]}
 METHODS = tuple(PLACES)
 DINO, SAM = (f"{TINY_GUIDES[kind]['arch']}.random#[0-9a-f]+" for kind in ("TimmGuide", "SAMGuide"))
-GUIDES = {"proxyclip": DINO, "trident": rf"{DINO}\+{SAM}"}
-GUIDE, AFFINITY = "model.backbone.tail.guide", "model.backbone.tail.affinity"
+GUIDES = dict.fromkeys(METHODS, DINO) | {"trident": rf"{DINO}\+{SAM}"}
 CERTAIN = "model.background_threshold=0"  # random towers are not sure of much
 
 
@@ -40,7 +40,7 @@ def stirred(tmp_path_factory):
     """`stirred(method)`: options for weights that show, from files; fresh ones have no biases and even attention."""
     folder = tmp_path_factory.mktemp("guides")
     files = dict(zip(("guide", "affinity"), (write(name, folder) for name in ("dino", "sam")), strict=True))
-    return lambda method: [CERTAIN, *(f"model.backbone.tail.{p}.pretrained={files[p]}" for p in PLACES[method])]
+    return lambda method: [CERTAIN, *(f"{p}.pretrained={files[p.split('.')[-1]]}" for p in PLACES[method])]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_batches_move_no_label(method, data, stirred):
 def test_other_weights_of_a_guide_show(method, place, data):
     """In the labels, and in the signature by the digest of that guide's weights."""
     make_tree("voc21", data, count=1)
-    seeds = [[CERTAIN, f"model.backbone.tail.{place}.seed={seed}"] for seed in (0, 1)]
+    seeds = [[CERTAIN, f"{place}.seed={seed}"] for seed in (0, 1)]
     (one, maps), (other, moved) = (evaluate(method, options[1][-1], options=options) for options in seeds)
     assert changed(maps, moved) > 0
     pairs = zip(*(fields(result)["guides"].split("+") for result in (one, other)), strict=True)

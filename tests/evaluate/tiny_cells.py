@@ -39,7 +39,9 @@ def tiny_guide_options(method: str, checkpoint: str | None = None) -> list[str]:
     model = Config.fromfile(CONFIGS / f"{method}.py").model.to_dict()
     tiny = with_tiny_guides(model)
     parts = {"model.backbone.tail": tiny["backbone"]["tail"]}
-    parts |= {f"model.{kind}.{n}": part for kind in ("stages", "refine") for n, part in enumerate(tiny.get(kind, []))}
+    for kind in ("stages", "refine"):
+        several = enumerate(tiny.get(kind, []))
+        parts |= {f"model.{kind}.{n}": part for n, part in several if isinstance(part, dict)}
     options = []
     for place, part in parts.items():
         if part["type"] == "SAMRefinement":

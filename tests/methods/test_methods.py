@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sclip_seg.errors import InputError
 from sclip_seg.methods.sclip import projection
-from sclip_seg.registry import ATTENTION, TAILS
+from sclip_seg.registry import ATTENTION, STAGES, TAILS
 from sclip_seg.towers.attention import Attention
 from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.towers.trace import QKV
@@ -22,7 +22,8 @@ from sclip_seg.words.text import TextBank
 ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
-OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident"}
+OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
+OWN_FORMULAS_OF_STAGES = {"LPOSS"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
@@ -42,7 +43,7 @@ def tail_settings(name: str) -> dict:
     """A tail's own settings, as little as it needs."""
     guide = dict(type=StubGuide)
     needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
-    needs["Trident"] = dict(guide=guide, affinity=guide)
+    needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide)}
     return dict(type=name) | needs.get(name, {})
 
 
@@ -76,11 +77,12 @@ def last_qkv(dense: DenseCLIP, image: Tensor) -> QKV:
     return dense.trace(image).qkv(-1)
 
 
-def test_no_attention_and_no_tail_is_without_a_formula():
+def test_no_attention_no_tail_and_no_stage_is_without_a_formula():
     assert set(ATTENTION.module_dict) == set(formulas.ATTENTION_FORMULAS)
     assert set(TAILS.module_dict) == FORMULA_TAILS | OWN_FORMULAS
+    assert set(STAGES.module_dict) == OWN_FORMULAS_OF_STAGES
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
-    assert all(f'"{tail}"' in tests for tail in OWN_FORMULAS)
+    assert all(f'"{part}"' in tests for part in OWN_FORMULAS | OWN_FORMULAS_OF_STAGES)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -11,7 +11,8 @@ class StubGuide(Guide):
     """Features (N, 6, h, w) of cells of `unit` pixels, linear in the pixels, plus a common part of length `lean`.
 
     `seen` lists the sizes that `forward` was given. The attention of three heads is linear in the features as well;
-    some values of width 5 point away from most others.
+    some values of width 5 point away from most others. Joined, they have something of their place in the window, so
+    that no two windows have equal ones.
     """
 
     def __init__(self, unit: int = 8, lean: float = 0.6, seed: int = 0) -> None:
@@ -26,6 +27,11 @@ class StubGuide(Guide):
         self.seen.append(tuple(image.shape[2:]))
         pixels = image.to(self.kernel.dtype) - 0.5
         return F.conv2d(pixels, self.kernel, self.common, stride=self.unit)
+
+    def values(self, image: Tensor) -> Tensor:
+        joined = torch.einsum("nchw,kcd->nkdhw", self(image), self.qkv[2]).flatten(1, 2)
+        places = torch.randn(joined.shape[1:], generator=torch.Generator().manual_seed(3))
+        return joined + 0.3 * places.to(joined)
 
     def last_attention(self, image: Tensor) -> LastAttention:
         features = self(image)[0]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import formulas
+import formulas_gla as gla
 import formulas_guided as guided
 import formulas_paths as paths
 import formulas_resclip as resclip
@@ -131,11 +132,20 @@ def calibrated(case: Case, window: int) -> Array:
     return total / 2
 
 
+def guide(case: Case, window: int) -> Array:
+    """The guide's features (C, H, W)."""
+    pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    return case.dense.tail.guide(pixels[None])[0].double().numpy()
+
+
 def proxy(case: Case, window: int) -> Array:
     """The softmax of a guide's similarities, one map for all heads."""
-    pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
-    features = case.dense.tail.guide(pixels[None])[0].double().numpy()
-    return guided.proxy(guided.places(features), beta=1.2, gamma=3.0)[None]
+    return guided.proxy(guided.places(guide(case, window)), beta=1.2, gamma=3.0)[None]
+
+
+def joint(case: Case, window: int) -> Array:
+    """GLA-CLIP's weights, of a window that is a picture by itself."""
+    return gla.joint_weights(gla.unit_keys([guide(case, window)]), windows=1)[None]
 
 
 FORMULAS = {
@@ -153,6 +163,8 @@ FORMULAS = {
     "itaclip": itaclip,
     "resclip": second_pass,
     "scclip": calibrated,
+    "gla_clip": joint,
+    **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }
 
 
@@ -180,7 +192,7 @@ def test_last_attention_equals_the_formula(method, size, case):
     shown, expected = both.shown(), torch.from_numpy(both.last())
     assert shown.shape == expected.shape
     torch.testing.assert_close(shown.double(), expected, rtol=0, atol=1e-4)
-    assert (shown[0] - shown[1]).abs().max() > 1e-2 or method == "maskclip"
+    assert (shown[0] - shown[1]).abs().max() > 1e-2 or method in ("maskclip", "lposs", "lposs_plus")
     torch.testing.assert_close(shown.sum(-1), torch.full(shown.shape[:3], float(ROW_SUMS[method])), rtol=0, atol=1e-4)
     assert shown.min() >= 0
 

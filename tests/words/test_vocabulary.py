@@ -37,11 +37,17 @@ COUNTS = {
     "coco_object_itaclip": (81, 119),
     "coco_stuff171_itaclip": (171, 183),
     "cityscapes_itaclip": (19, 26),
+    "voc21_lposs": (21, 46),
+    "voc20_lposs": (20, 20),
+    "context60_lposs": (60, 60),
+    "context59_lposs": (59, 59),
+    "coco_object_lposs": (81, 97),
+    "cityscapes_lposs": (19, 19),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
     "toy_stuff": (18, 18),
 }
-FAULTY = {"coco_object_bg26", "coco_object_bg17", "coco_object_itaclip"}
+FAULTY = {"coco_object_bg26", "coco_object_bg17", "coco_object_itaclip", "coco_object_lposs"}
 
 
 def load(spec, name=None):
@@ -116,6 +122,27 @@ def test_synonyms_as_published():
 
 
 @pytest.mark.parametrize(
+    ("name", "base", "different"),
+    [
+        ("voc21_lposs", "voc21_bg26_plain", dict(ship="boat", table="dining table", pottedplant="potted plant")),
+        ("voc20_lposs", "voc20_plain", dict(ship="boat", table="dining table", pottedplant="potted plant")),
+        ("context60_lposs", "context60", dict(pottedplant="potted plant")),
+        ("context59_lposs", "context59", dict(pottedplant="potted plant")),
+        ("coco_object_lposs", "coco_object_bg17", dict(airplane="aeroplane")),
+        ("cityscapes_lposs", "cityscapes", dict(trafficlight="traffic light", trafficsign="traffic sign")),
+    ],
+)
+def test_names_of_lposs_are_anothers_but_these(name, base, different):
+    renamed = tuple(tuple(different.get(query, query) for query in queries) for queries in load(base).classes)
+    assert load(name).classes == renamed
+    assert set(different) <= {*load(base).queries}
+
+
+def test_lposs_asks_for_a_monitor_in_one_word():
+    assert load("voc21_lposs").names[-1] == load("voc20_lposs").names[-1] == "tvmonitor"
+
+
+@pytest.mark.parametrize(
     ("name", "dataset_type", "joined"),
     [
         ("context60", "PascalContextDataset", 0),
@@ -129,6 +156,7 @@ def test_synonyms_as_published():
         ("context60_itaclip", "PascalContextDataset", 0),
         ("coco_stuff171_itaclip", "COCOStuffDataset", 15),
         ("cityscapes_itaclip", "CityscapesDataset", 2),
+        ("cityscapes_lposs", "CityscapesDataset", 0),
     ],
 )
 def test_names_are_mmsegs_some_written_together(name, dataset_type, joined):
