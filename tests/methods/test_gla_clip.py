@@ -1,6 +1,7 @@
 """GLA-CLIP: rows and whole pictures against the float64 formulas, with guides finer and coarser than CLIP's patches."""
 
 from collections.abc import Callable
+from itertools import product
 
 import formulas_gla as gla
 import formulas_guided as guided
@@ -264,28 +265,25 @@ def test_a_window_is_a_picture_of_one_window(segmentor, pictures):
         torch.testing.assert_close(maps_of(model, [image], [(32, 32)])[0].lattice, expected, rtol=0, atol=1e-5)
 
 
-def finished(model: OpenVocabSegmentor, weights: Tensor, values: Tensor) -> Tensor:
-    """Features (B, N / B, D), unit, of weights (N, N) and values (B, N / B, C)."""
-    end = model.backbone.trunk
-    mixed = end.blocks[-1].attn.out_proj((weights @ values.flatten(0, 1)).unflatten(0, (len(values), -1)))
-    return F.normalize(end.joint(mixed), dim=-1)
-
-
 @pytest.mark.parametrize("name", ["2x3 shifted", "1x2 finer", "oblong, padded"])
 def test_the_weights_across_windows_are_those_of_the_scores(name, segmentor, pictures):
     patch, size, crop, stride, count = LAYOUTS[name]
     model = segmentor(patch, crop, stride)
     picture, method = looked_at(model, pictures(1, *size)[0]), model.backbone.tail
     grid = tuple(picture.gathered["features"].shape[2:])
-    cells = list(np.ndindex(grid))
+    height, width = picture.fitted.shape[1:]
     with torch.no_grad():
-        rows = [method.attention_across(picture, window, cell) for window in range(count) for cell in cells]
-        assert {tuple(row.shape) for row in rows} == {(count, 1, *grid)}
-        weights = torch.stack(rows).flatten(1)
-        torch.testing.assert_close(weights.sum(1), torch.ones(len(weights)))
-        unit = finished(model, weights, picture.gathered["values"])
-        expected = torch.einsum("qd,npd->nqp", model.text.features, unit).unflatten(2, grid)
-        torch.testing.assert_close(method.read(picture).tiles, expected, rtol=0, atol=1e-5)
+        tiles = method.read(picture).tiles
+        for y, x in product(np.arange(1.5, height, 6), np.arange(1.5, width, 6)):
+            weights = method.attention_across(picture, y, x)
+            assert tuple(weights.shape) == (count, 1, *grid)
+            assert abs(weights.sum() - 1) < 1e-5
+            box = picture.plan.around(y, x)
+            row, column = picture.plan.cell(y - box[0], x - box[1], grid)
+            mixed = weights.flatten() @ picture.gathered["values"].flatten(0, 1)
+            unit = F.normalize(picture.trunk.joint(picture.trunk.blocks[-1].attn.out_proj(mixed)[None])[0], dim=0)
+            found = tiles[picture.plan.boxes().index(box), :, row, column]
+            torch.testing.assert_close(found, model.text.features @ unit, rtol=0, atol=1e-5)
 
 
 def test_the_weights_of_a_window_are_those_of_its_features(build_dense, pictures):
