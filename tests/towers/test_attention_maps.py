@@ -145,7 +145,8 @@ def proxy(case: Case, window: int) -> Array:
 
 def joint(case: Case, window: int) -> Array:
     """GLA-CLIP's weights, of a window that is a picture by itself."""
-    return gla.joint_weights(gla.unit_keys([guide(case, window)]), windows=1)[None]
+    sharp = {name: case.settings[name] for name in ("rho", "gamma")}  # the toy's
+    return gla.joint_weights(gla.unit_keys([guide(case, window)]), windows=1, **sharp)[None]
 
 
 FORMULAS = {
