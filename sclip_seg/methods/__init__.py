@@ -4,3 +4,4 @@
 from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, proxyclip
 from . import trident, itaclip, resclip, scclip
 from . import lposs, gla_clip
+from . import pearl

@@ -125,6 +125,7 @@ PUBLISHED = {
         "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
     },
 }
+PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
@@ -164,6 +165,10 @@ METHODS = {
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
     ),
+    "pearl": (
+        *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
+        *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),
+    ),
     "lposs": (MASKCLIP, "imagenet80", ["ClassMaximum"], "maskclip"),
     "lposs_plus": (
         *(MASKCLIP, "imagenet80"),
@@ -193,6 +198,10 @@ TUNED = {
         "context60": dict(engineering=0.75),
         "coco_object": dict(engineering=0.75),
         "coco_stuff164k": dict(engineering=0.75),
+    },
+    "pearl": {
+        dataset: dict(attention=dict(type="pearl", alpha=0.3 if dataset in ("cityscapes", "ade20k") else 0.08, steps=5))
+        for dataset in PUBLISHED["pearl"]
     },
     "trident": {
         **{dataset: dict(cos_fac=1.2) for dataset in PUBLISHED["trident"]},

@@ -35,6 +35,7 @@ OPTIONS = {
         dict(of=("qq", "identity"), reduce="mean"),
         dict(of=("csa", dict(type="naclip", sigma=1.5), "nonly")),
     ],
+    "pearl": [dict(), dict(alpha=0.3), dict(alpha=0.0, steps=2), dict(steps=None)],
 }
 CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name, [dict()])]
 

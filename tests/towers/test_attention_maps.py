@@ -164,6 +164,7 @@ FORMULAS = {
     "resclip": second_pass,
     "scclip": calibrated,
     "gla_clip": joint,
+    "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }
 

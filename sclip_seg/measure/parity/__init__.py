@@ -3,7 +3,7 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, text, trident
+from . import blocks, cliptrase, gla, lposs, paths, pearl, proxyclip, resclip, scclip, segmentors, text, trident
 
 __all__ = [
     "blocks",
@@ -11,6 +11,7 @@ __all__ = [
     "gla",
     "lposs",
     "paths",
+    "pearl",
     "proxyclip",
     "resclip",
     "scclip",
