@@ -56,6 +56,11 @@ class StitchedMaps:
             return torch.cat([self.rows[band] @ wide for band in row_bands(self.shape)], dim=1)
         return self.rows @ wide
 
+    def cells(self, factors: tuple[int, int]) -> Tensor:
+        """Averages (Q, H // fy, W // fx) over cells of (fy, fx) pixels; what is left over at the ends is dropped."""
+        rows, columns = (_averages(side, f) for side, f in zip((self.rows, self.columns), factors, strict=True))
+        return rows @ self.lattice @ columns.T
+
     def _across(self, scores: Tensor) -> Tensor:
         return self.columns.across(scores) if isinstance(self.columns, Banded) else scores @ self.columns.T
 
@@ -83,6 +88,16 @@ class DenseMaps:
     def dense(self) -> Tensor:
         """All score maps at once, (Q, H, W)."""
         return self.scores
+
+    def cells(self, factors: tuple[int, int]) -> Tensor:
+        """Averages (Q, H // fy, W // fx) over cells of (fy, fx) pixels; what is left over at the ends is dropped."""
+        return F.avg_pool2d(self.scores[None], factors)[0]
+
+
+def _averages(operator: Tensor | Banded, count: int) -> Tensor:
+    """Of `count` rows each, as a matrix."""
+    starts = range(0, len(operator) // count * count, count)
+    return torch.stack([operator[start : start + count].mean(0) for start in starts])
 
 
 def row_bands(shape: tuple[int, int, int], device: torch.device = CPU) -> Iterator[slice]:

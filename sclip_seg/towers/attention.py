@@ -7,6 +7,7 @@ kernel, so that no (T, T) tensor is held; `A.weights()` is the tensor itself, fo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -58,10 +59,25 @@ class _Given:
 
 
 @dataclass(frozen=True)
-class Attention:
-    """A weighted sum of attention maps (N, heads, T, T); supports `+`, `* number`, `/ number` and `@ v`."""
+class _Product:
+    left: Attention
+    right: Attention
 
-    terms: tuple[tuple[float, _Softmax | _Identity | _Given], ...]
+    def apply(self, value: Tensor) -> Tensor:
+        return self.left @ (self.right @ value)
+
+    def weights(self) -> Tensor:
+        return self.left.weights() @ self.right.weights()
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A weighted sum of attention maps (N, heads, T, T); supports `+`, `* number`, `/ number` and `@ v`.
+
+    `A @ B` of two is their product, of which `(A @ B) @ v` stores as little as of either.
+    """
+
+    terms: tuple[tuple[float, _Softmax | _Identity | _Given | _Product], ...]
 
     def __add__(self, other: Attention) -> Attention:
         return Attention(self.terms + other.terms)
@@ -77,8 +93,16 @@ class Attention:
     def __truediv__(self, divisor: float) -> Attention:
         return self * (1 / divisor)
 
-    def __matmul__(self, value: Tensor) -> Tensor:
-        """(N, heads, T, d) values -> their weighted sums, same shape."""
+    @overload
+    def __matmul__(self, value: Tensor) -> Tensor: ...
+
+    @overload
+    def __matmul__(self, value: Attention) -> Attention: ...
+
+    def __matmul__(self, value: Tensor | Attention) -> Tensor | Attention:
+        """(N, heads, T, d) values -> their weighted sums, same shape; another attention -> the product of both."""
+        if isinstance(value, Attention):
+            return Attention(((1.0, _Product(self, value)),))
         parts = (term.apply(value) if c == 1 else c * term.apply(value) for c, term in self.terms)
         return sum(parts, start=next(parts))
 

@@ -94,6 +94,16 @@ PUBLISHED = {
         "cityscapes": (448, 224, 112, 40, 0, 0, 19, "cityscapes"),
         "ade20k": (448, 336, 112, 40, 0, 0, 150, "ade20k"),
     },
+    "fsa": {
+        "voc21": (336, 336, 112, 40, 0.2, 0, 46, "voc21_bg26_plain"),
+        "voc20": (336, 336, 112, 40, 0, 0, 20, "voc20_plain"),
+        "context60": (336, 336, 112, 40, 0.14, 0, 60, "context60"),
+        "context59": (336, 336, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 336, 112, 40, 0.3, 0, 97, "coco_object_bg17"),
+        "coco_stuff164k": (336, 336, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (448, 224, 80, 40, 0, 0, 19, "cityscapes"),
+        "ade20k": (448, 336, 112, 40, 0, 0, 150, "ade20k"),
+    },
     "trident": {
         "voc21": (448, 336, 224, 40, 0.2, 0, 46, "voc21_bg26_plain"),
         "voc20": (336, 336, 112, 40, 0, 0, 20, "voc20_plain"),
@@ -125,8 +135,9 @@ PUBLISHED = {
         "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
     },
 }
+PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "gla_clip")  # how their windows are padded
+SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
@@ -156,6 +167,7 @@ METHODS = {
     "cliptrase_windows": (dict(type="CLIPtrase", eps=0.7, min_samples=3), "imagenet80", [], "sclip"),
     "itaclip": (dict(type="ITACLIP", blocks=(7, 8, 10)), "imagenet80", [PAMR, dict(type="Closing", size=3)], "sclip"),
     "proxyclip": (dict(type="ProxyCLIP", guide=DINO_B8, beta=1.2, gamma=3.0), "imagenet80", [], "sclip"),
+    "fsa": (dict(type="FSA", guide=DINO_B8, beta=1.2, gamma=3.0, sharpness=3.0), "imagenet80", [], "sclip"),
     "trident": (
         dict(type="Trident", guide=DINO_B16, affinity=SAM_B, beta=1.2, gamma=3.0, cos_fac=1.2),
         *("imagenet80", [], "sclip"),
@@ -163,6 +175,10 @@ METHODS = {
     "gla_clip": (
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
+    ),
+    "pearl": (
+        *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
+        *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),
     ),
     "lposs": (MASKCLIP, "imagenet80", ["ClassMaximum"], "maskclip"),
     "lposs_plus": (
@@ -193,6 +209,10 @@ TUNED = {
         "context60": dict(engineering=0.75),
         "coco_object": dict(engineering=0.75),
         "coco_stuff164k": dict(engineering=0.75),
+    },
+    "pearl": {
+        dataset: dict(attention=dict(type="pearl", alpha=0.3 if dataset in ("cityscapes", "ade20k") else 0.08, steps=5))
+        for dataset in PUBLISHED["pearl"]
     },
     "trident": {
         **{dataset: dict(cos_fac=1.2) for dataset in PUBLISHED["trident"]},

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from formulas_pearl import pearl
 from numpy import ndarray as Array
 
 EPSILON = 1e-5  # of CLIP's LayerNorm
@@ -172,6 +173,7 @@ ATTENTION_FORMULAS: dict[str, Callable[..., Array]] = {
     "naclip": naclip,
     "nonly": nonly,
     "combination": combination,
+    "pearl": pearl,
 }
 
 

@@ -23,6 +23,7 @@ ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
+OWN_FORMULAS |= {"FSA"}
 OWN_FORMULAS_OF_STAGES = {"LPOSS"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
@@ -35,6 +36,7 @@ OPTIONS = {
         dict(of=("qq", "identity"), reduce="mean"),
         dict(of=("csa", dict(type="naclip", sigma=1.5), "nonly")),
     ],
+    "pearl": [dict(), dict(alpha=0.3), dict(alpha=0.0, steps=2), dict(steps=None)],
 }
 CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name, [dict()])]
 
@@ -43,7 +45,7 @@ def tail_settings(name: str) -> dict:
     """A tail's own settings, as little as it needs."""
     guide = dict(type=StubGuide)
     needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
-    needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide)}
+    needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide), "FSA": dict(guide=guide)}
     return dict(type=name) | needs.get(name, {})
 
 

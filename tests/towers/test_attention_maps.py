@@ -1,8 +1,10 @@
 """What a method shows as its attention is the paper's, in float64 with loops, and what its features are made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import formulas
+import formulas_fsa as fsa
 import formulas_gla as gla
 import formulas_guided as guided
 import formulas_paths as paths
@@ -45,6 +47,8 @@ class Case:
 
     def __init__(self, method: str, size: tuple[int, int], build_dense) -> None:
         self.method, self.settings, self.image = method, settings_of(method), mosaic(*size, SIZES[size])
+        if method == "fsa":  # of patches that are alike, rounding decides which are kept
+            self.image = torch.randn(self.image.shape, generator=torch.Generator().manual_seed(1))
         self.dense: DenseCLIP = build_dense(self.settings)
         self.tower = paths.tower_weights(self.dense.clip.visual)
         self.grid = (size[0] // 8, size[1] // 8)
@@ -62,7 +66,10 @@ class Case:
             residual=False,
             mlp=False,
         )
-        return bank(torch.from_numpy(plain))
+        found = bank(torch.from_numpy(plain))
+        if self.method == "fsa":  # and of predictions that are sure
+            return replace(found, features=0.4 * found.features)
+        return found
 
     def shown(self, block: int = -1) -> Tensor:
         """(2, heads or 1, T, T)"""
@@ -143,6 +150,14 @@ def proxy(case: Case, window: int) -> Array:
     return guided.proxy(guided.places(guide(case, window)), beta=1.2, gamma=3.0)[None]
 
 
+def again(case: Case, window: int) -> Array:
+    """FSA's second pass over ProxyCLIP's, on patches alone, one map for all heads."""
+    inputs = case.states[window][-1], case.tower[-1], case.grid, guide(case, window)
+    outcome = fsa.on_proxyclip(*inputs, case.text.features.double().numpy())
+    assert outcome.margin > 1e-6
+    return outcome.attention
+
+
 def joint(case: Case, window: int) -> Array:
     """GLA-CLIP's weights, of a window that is a picture by itself."""
     sharp = {name: case.settings[name] for name in ("rho", "gamma")}  # the toy's
@@ -164,7 +179,9 @@ FORMULAS = {
     "itaclip": itaclip,
     "resclip": second_pass,
     "scclip": calibrated,
+    "fsa": again,
     "gla_clip": joint,
+    "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }
 

@@ -3,14 +3,16 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, text, trident
+from . import blocks, cliptrase, fsa, gla, lposs, paths, pearl, proxyclip, resclip, scclip, segmentors, text, trident
 
 __all__ = [
     "blocks",
     "cliptrase",
+    "fsa",
     "gla",
     "lposs",
     "paths",
+    "pearl",
     "proxyclip",
     "resclip",
     "scclip",
