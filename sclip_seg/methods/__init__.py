@@ -2,5 +2,5 @@
 
 # ruff: noqa: F401, I001
 from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, proxyclip
-from . import trident, itaclip, resclip, scclip
+from . import trident, itaclip, cliper, resclip, scclip
 from . import lposs, gla_clip

@@ -3,10 +3,11 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, text, trident
+from . import blocks, cliper, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, text, trident
 
 __all__ = [
     "blocks",
+    "cliper",
     "cliptrase",
     "gla",
     "lposs",
