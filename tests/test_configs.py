@@ -82,7 +82,7 @@ def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
     assert (model.window["crop"], model.window["batch"]) == (
         config.model.window.crop,
-        dict(itaclip=4, proxyclip=8, fsa=8, trident=8, gla_clip=8).get(method, 16),
+        dict(itaclip=4, cliper=4, proxyclip=8, fsa=8, trident=8, gla_clip=8).get(method, 16),
     )
 
 
@@ -190,7 +190,7 @@ def test_choice_does_not_stay_in_the_shell(monkeypatch):
         ("sclip", "voc", None, r"no dataset 'voc'; did you mean voc2[01] or voc2[01]\?"),
         ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, cityscapes, "),
         ("sclip", None, "vit_b16", r"no backbone 'vit_b16'; did you mean .*dfn_vit_b16"),
-        ("nothing", None, None, r"there are: clearclip, clip, clip_surgery, cliptrase, "),
+        ("nothing", None, None, r"there are: clearclip, clip, clip_surgery, cliper, cliptrase, "),
     ],
 )
 def test_wrong_names(method, dataset, backbone, message):

@@ -18,7 +18,7 @@ from ..towers.kept import on
 from ..towers.tail import Gathered
 from ..towers.trace import Trunk
 from ..words.text import TextBank
-from .scores import StitchedMaps
+from .scores import Labelling, StitchedMaps
 from .window import Axis, Windows, bilinear
 
 T = TypeVar("T")
@@ -78,8 +78,10 @@ class Picture:
 
     `image` (3, h, w) is the network's input, normalised; `fitted` the same as windows were cut from it; `size` (H, W)
     that of the labels; `original` (3, H, W) the picture as the pipeline delivered it, uint8 BGR, where something asked
-    for it. `plan` are the windows, `gathered` what the tail kept of each, `text` the queries, `trunk` the parts that
-    the end of the network is read with. A second model is asked when something first wants to know, and once.
+    for it. `plan` are the windows, `gathered` what the tail kept of each, `whole` what it kept of the picture as one
+    window, where it asks for that; `text` the queries, `labelling` what their scores become labels by, `trunk` the
+    parts that the end of the network is read with. A second model is asked when something first wants to know, and
+    once.
     """
 
     image: Tensor
@@ -90,7 +92,9 @@ class Picture:
     text: TextBank
     trunk: Trunk
     batch: int
+    labelling: Labelling
     original: Tensor | None = None
+    whole: Gathered | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     def scored(self, tiles: Tensor, whole: bool = False) -> Scores:

@@ -144,6 +144,11 @@ class Labelling:
         """(Q,) class index of each query, ascending."""
         return torch.arange(self.classes, device=self.sizes.device).repeat_interleave(self.sizes)
 
+    @property
+    def speaks_for(self) -> Tensor:
+        """(Q,) the class that each query's pixels get."""
+        return self.owner if self.winner is None else self.winner
+
     def probabilities(self, maps: StitchedMaps | DenseMaps) -> Tensor:
         """Class probabilities (K, H, W), before any class drops out."""
         _, height, width = maps.shape
@@ -173,7 +178,7 @@ class Labelling:
 
         `kept` (K,): the classes to choose from; all have their part in the softmax.
         """
-        speaks_for = self.owner if self.winner is None else self.winner
+        speaks_for = self.speaks_for
         if kept is None:
             best, query = scores.max(0)
         else:

@@ -7,6 +7,7 @@ label    the best class of each pixel, then steps on labels                     
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -191,7 +192,9 @@ class OpenVocabSegmentor(BaseSegmentor):
         bank = encode(self.vocabulary)
         if self.auxiliary is not None:
             bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
-        self.text = bank.to(like)
+        beside = Vocabulary.load(self.backbone.tail.beside) if self.backbone.tail.beside else None
+        texts = None if beside is None else encode(beside).features
+        self.text = replace(bank, background=self.labelling.background, beside=texts).to(like)
         self.labelling = self.labelling.to(like.device)
 
     @torch.no_grad()
@@ -241,9 +244,10 @@ class OpenVocabSegmentor(BaseSegmentor):
             gathered = regrouped((self.backbone.gather(batch, self.text) for batch in batches), len(plan))
             for (image, own, sample), kept in zip(group, gathered, strict=True):
                 size = tuple(sample.get("ori_shape", image.shape[1:]))
-                original = sample.pop("original", None)
                 yield Picture(
-                    image, own, size, plan, kept, self.text, trunk, batch=self.window["batch"], original=original
+                    *(image, own, size, plan, kept, self.text, trunk, self.window["batch"], self.labelling),
+                    original=sample.pop("original", None),
+                    whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
                 )
 
     def score(self, picture: Picture) -> StitchedMaps:

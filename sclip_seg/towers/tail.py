@@ -39,6 +39,10 @@ class Tail(nn.Module):
     """What the sides of windows must be multiples of, in pixels, beside the patch: that of a guide."""
     needs_original: bool = False
     """Whether `read` looks at the picture at its full size."""
+    needs_whole: bool = False
+    """Whether `read` looks at the whole picture as one window, beside its windows."""
+    beside: tuple[str, ...] = ()
+    """Texts of no class that `TextBank.beside` shall hold."""
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 

@@ -22,7 +22,7 @@ from .make import make
 
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
-    *("cliptrase_windows", "proxyclip", "trident", "itaclip", "resclip", "scclip"),
+    *("cliptrase_windows", "proxyclip", "trident", "itaclip", "cliper", "resclip", "scclip"),
     *("lposs", "lposs_plus", "fsa", "gla_clip", "pearl"),
 )
 DATASETS = ("toy", "toy_stuff")

@@ -2,7 +2,7 @@
 
 `imagenet80`: the 80 of the CLIP paper, as open_clip ships them; SCLIP, ClearCLIP, NACLIP, ResCLIP, SC-CLIP, CLIPtrase,
 ProxyCLIP and Trident use them in this order. `imagenet85`: five more, about scenes (MaskCLIP, CLIP Surgery).
-`photo`: one (GEM). `plain`: the query itself.
+`photo`: one (GEM). `scenes15`: fifteen, of things in scenes and of their sizes (CLIPer). `plain`: the query itself.
 """
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES
@@ -17,10 +17,17 @@ _SCENES = (
     "this is the {} in the scene.",
     "this is one {} in the scene.",
 )
+_SIZED = ("a photo of a {size} {{}}.", "This is a photo of a {size} {{}}.", "There is a {size} {{}} in the scene.")
+_FIFTEEN = (
+    *("a clean origami {}.", "a photo of a {}.", "This is a photo of a {}", "There is a {} in the scene"),
+    *("There is the {} in the scene", "a photo of a {} in the scene"),
+    *(template.format(size=size) for size in ("small", "medium", "large") for template in _SIZED),
+)
 TEMPLATES = {
     "imagenet80": _IMAGENET,
     "imagenet85": _IMAGENET + _SCENES,
     "photo": ("a photo of a {}.",),
+    "scenes15": _FIFTEEN,
     "plain": ("{}",),
 }
 

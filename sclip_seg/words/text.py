@@ -9,7 +9,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import open_clip
@@ -30,15 +30,23 @@ BATCH = 512
 
 @dataclass(frozen=True)
 class TextBank:
-    """Unit query features (Q, D), and the class (Q,) that each query stands for."""
+    """Unit query features (Q, D), and the class (Q,) that each query stands for.
+
+    `background` is the class of what is no other, if any; `beside` (R, D) are features of texts of no class, for a
+    method that sets its classes against some (`Tail.beside`).
+    """
 
     features: Tensor
     owner: Tensor
     classes: int
+    background: int | None = None
+    beside: Tensor | None = None
 
     def to(self, like: Tensor) -> "TextBank":
         """The same bank where `like` is; the features stay fp32."""
-        return TextBank(self.features.to(like.device), self.owner.to(like.device), self.classes)
+        beside = None if self.beside is None else self.beside.to(like.device)
+        features, owner = self.features.to(like.device), self.owner.to(like.device)
+        return replace(self, features=features, owner=owner, beside=beside)
 
 
 def text_bank(

@@ -36,7 +36,8 @@ class Vocabulary:
             path = _path(spec)
             name = name or path.stem
             rows = [(f"{path}, line {number}", line) for number, line in _lines(path)]
-            _warn_of_commas(rows)
+            if path.parent != FOLDER:  # in a shipped list they are meant
+                _warn_of_commas(rows)
         else:
             name = name or "inline"
             rows = [(f"vocabulary {name}, entry {index}", row) for index, row in enumerate(spec)]

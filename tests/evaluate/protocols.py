@@ -114,6 +114,16 @@ PUBLISHED = {
         "cityscapes": (688, 336, 224, 40, 0, 0, 19, "cityscapes"),
         "ade20k": (576, 336, 224, 40, 0, 0, 150, "ade20k"),
     },
+    "cliper": {
+        "voc21": (336, 336, 112, 1, 0, 0, 45, "voc21_cliper"),
+        "voc20": (336, None, None, 1, 0, 0, 20, "voc20_cliper"),
+        "context60": (336, 224, 112, 1, 0, 0, 60, "context60_cliper"),
+        "context59": (336, 224, 112, 1, 0, 0, 59, "context59_cliper"),
+        "coco_object": (336, 224, 112, 1, 0, 0, 103, "coco_object_cliper"),
+        "coco_stuff164k": (336, None, None, 1, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 560, 560, 1, 0, 0, 19, "cityscapes"),
+        "ade20k": (336, None, None, 1, 0, 0, 150, "ade20k"),
+    },
     "gla_clip": {
         "voc21": (336, 224, 112, 40, 0.1, 0, 56, "voc21_bg26"),
         "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_synonyms"),
@@ -172,6 +182,12 @@ METHODS = {
         dict(type="Trident", guide=DINO_B16, affinity=SAM_B, beta=1.2, gamma=3.0, cos_fac=1.2),
         *("imagenet80", [], "sclip"),
     ),
+    "cliper": (
+        dict(type="CLIPer", scale=100, threshold=0.1, selected=-1, beside=[], whole=True),
+        "scenes15",
+        [dict(type="CLIPerMaps", score_threshold=0.7, threshold=0.6, normalise=True)],
+        "surgery",
+    ),
     "gla_clip": (
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
@@ -202,6 +218,16 @@ TUNED = {
         "ade20k": dict(rcs=0.3, sfr=0.7, sfr_scale=2.1, threshold=0.25),
         "coco_stuff164k": dict(rcs=0.4, sfr=0.7, sfr_scale=1.8, threshold=0.11),
     },
+    "cliper": {
+        "voc21": dict(scale=100, threshold=0.1, selected=-1, beside=[], whole=True),
+        "voc20": dict(scale=100, threshold=0.1, selected=-1, whole=False),
+        "context60": dict(scale=100, threshold=0.2, selected=-1, beside=[], whole=True),
+        "context59": dict(scale=100, threshold=0.2, selected=-1, beside=["background"], whole=True),
+        "coco_object": dict(scale=50, threshold=0.2, selected=-1, beside=[], whole=True),
+        "coco_stuff164k": dict(scale=50, threshold=0.2, selected=-1, beside=["background"], whole=False),
+        "cityscapes": dict(scale=100, threshold=0.35, selected=-1, beside=["background"], whole=False),
+        "ade20k": dict(scale=100, threshold=0.2, selected=-1, beside=["background"], whole=False),
+    },
     "cliptrase": {"voc20": dict(image_prior=True), "voc21": dict(image_prior=False)},
     "itaclip": {
         "voc21": dict(engineering=0.7),
@@ -227,6 +253,28 @@ AUXILIARY = {
     "coco_object": dict(texts="coco_object_synonyms", weight=0.1),
     "coco_stuff164k": dict(texts="coco_stuff171_definitions", weight=0.2),
     "cityscapes": dict(texts="cityscapes_synonyms", weight=0.05),
+}
+# CLIPer's thresholds of classes and of values, and its templates.
+CLIPER = {
+    "voc21": (0.7, 0.6, "scenes15"),
+    "voc20": (0, 0.001, "scenes15"),
+    "context60": (0.45, 0.45, "scenes15"),
+    "context59": (0.3, 0.3, "scenes15"),
+    "coco_object": (0.3, 0.3, "imagenet80"),
+    "coco_stuff164k": (0.1, 0.1, "scenes15"),
+    "cityscapes": (0, 0.0001, "imagenet80"),
+    "ade20k": (0.3, 0.3, "scenes15"),
+}
+# The same of ViT-L/14, after τ, θ and the selected input.
+CLIPER_L14 = {
+    "voc21": (50, 0.1, -2, 0.5, 0.4, "scenes15"),
+    "voc20": (70, 0.2, -1, 0.1, 0.0001, "scenes15"),
+    "context60": (50, 0.2, -2, 0.3, 0.3, "imagenet80"),
+    "context59": (100, 0.2, -2, 0.45, 0.45, "scenes15"),
+    "coco_object": (50, 0.1, -2, 0.5, 0.5, "imagenet80"),
+    "coco_stuff164k": (50, 0.2, -2, 0.2, 0.2, "imagenet80"),
+    "cityscapes": (100, 0.35, -1, 0, 0.0001, "scenes15"),
+    "ade20k": (50, 0.2, -1, 0.2, 0.2, "imagenet80"),
 }
 # Trident's refinement with SAM: the least probability of what prompts, by benchmark, and the rest.
 COARSE = {

@@ -233,6 +233,7 @@ def test_template_sets():
         "imagenet80": 80,
         "imagenet85": 85,
         "photo": 1,
+        "scenes15": 15,
         "plain": 1,
     }
     for prompts in TEMPLATES.values():

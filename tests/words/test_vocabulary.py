@@ -43,6 +43,11 @@ COUNTS = {
     "context59_lposs": (59, 59),
     "coco_object_lposs": (81, 97),
     "cityscapes_lposs": (19, 19),
+    "voc21_cliper": (21, 45),
+    "voc20_cliper": (20, 20),
+    "context60_cliper": (60, 60),
+    "context59_cliper": (59, 59),
+    "coco_object_cliper": (81, 103),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
     "toy_stuff": (18, 18),
@@ -136,6 +141,19 @@ def test_names_of_lposs_are_anothers_but_these(name, base, different):
     renamed = tuple(tuple(different.get(query, query) for query in queries) for queries in load(base).classes)
     assert load(name).classes == renamed
     assert set(different) <= {*load(base).queries}
+
+
+def test_names_of_cliper():
+    """Its person has commas, which are no fault in a list that is shipped."""
+    voc, coco = load("voc21_cliper").classes, load("coco_object_cliper").classes
+    assert load("voc20_cliper").classes == voc[1:]
+    assert voc[15] == coco[1] == ("person with clothes, people, human",)
+    assert coco[2:] == load("coco_object_plain").classes[2:]
+    assert set(voc[0]) - set(coco[0]) == {"keyboard", "sign"}
+    assert [*coco[0]] == [word for word in voc[0] if word in coco[0]]
+    own = {("chair seat",), ("person with cloth people human",), ("tvmonitor screen",)}
+    for name in ("context60", "context59"):
+        assert {*load(f"{name}_cliper").classes} - {*load(name).classes} == own
 
 
 def test_lposs_asks_for_a_monitor_in_one_word():

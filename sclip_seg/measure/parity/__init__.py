@@ -3,10 +3,26 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, fsa, gla, lposs, paths, pearl, proxyclip, resclip, scclip, segmentors, text, trident
+from . import (
+    blocks,
+    cliper,
+    cliptrase,
+    fsa,
+    gla,
+    lposs,
+    paths,
+    pearl,
+    proxyclip,
+    resclip,
+    scclip,
+    segmentors,
+    text,
+    trident,
+)
 
 __all__ = [
     "blocks",
+    "cliper",
     "cliptrase",
     "fsa",
     "gla",
