@@ -8,6 +8,7 @@ import formulas_guided as guided
 import formulas_paths as paths
 import formulas_resclip as resclip
 import formulas_scclip as scclip
+import formulas_sfp as sfp
 import numpy as np
 import pytest
 import torch
@@ -132,6 +133,21 @@ def calibrated(case: Case, window: int) -> Array:
     return total / 2
 
 
+def in_tower(case: Case, kind):
+    """The settings of a method of SC-CLIP's kin, with its blocks as they are in a tower of four."""
+    s = {key: value for key, value in case.settings.items() if key not in ("type", "tower")}
+    mid, post, *fused = (
+        paths.counted(block, 4, case.settings["tower"]) for block in (s["mid"], s["post"], *s["fused"])
+    )
+    return kind(**s | dict(mid=mid, post=post, fused=tuple(sorted({*fused}))))
+
+
+def purified(case: Case, window: int) -> Array:
+    """SFP's N_β(T) A, the mean of its passes' different attentions."""
+    found = sfp.window(case.states[window][0], case.tower, case.grid, in_tower(case, sfp.Settings))
+    return sum(found.spread @ maps for maps in found.weights) / 2
+
+
 def guide(case: Case, window: int) -> Array:
     """The guide's features (C, H, W)."""
     pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
@@ -163,6 +179,7 @@ FORMULAS = {
     "itaclip": itaclip,
     "resclip": second_pass,
     "scclip": calibrated,
+    "sfp": purified,
     "gla_clip": joint,
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }

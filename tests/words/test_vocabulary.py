@@ -43,6 +43,9 @@ COUNTS = {
     "context59_lposs": (59, 59),
     "coco_object_lposs": (81, 97),
     "cityscapes_lposs": (19, 19),
+    "voc21_sfp": (21, 56),
+    "voc20_sfp": (20, 30),
+    "cityscapes_sfp": (19, 19),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
     "toy_stuff": (18, 18),
@@ -136,6 +139,16 @@ def test_names_of_lposs_are_anothers_but_these(name, base, different):
     renamed = tuple(tuple(different.get(query, query) for query in queries) for queries in load(base).classes)
     assert load(name).classes == renamed
     assert set(different) <= {*load(base).queries}
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "renamed"),
+    [("voc21_sfp", "voc21_bg26", 7), ("voc20_sfp", "voc20_synonyms", 7), ("cityscapes_sfp", "cityscapes", 1)],
+)
+def test_sfp_asks_for_people(name, base, renamed):
+    found = tuple(tuple(query.replace("person", "people") for query in queries) for queries in load(base).classes)
+    assert load(name).classes == found
+    assert sum(query.startswith("people") for query in load(name).queries) == renamed
 
 
 def test_lposs_asks_for_a_monitor_in_one_word():
@@ -256,4 +269,4 @@ def test_count_that_differs_from_the_datasets():
     with pytest.raises(InputError, match=r"voc21_plain has 21 classes \(background, aeroplane") as caught:
         load("voc21_plain").check(classes_of("PascalVOC20Dataset"))
     assert "20 (aeroplane, bicycle" in str(caught.value)
-    assert "voc20_plain, voc20_synonyms" in str(caught.value)
+    assert "voc20_plain, voc20_sfp, voc20_synonyms" in str(caught.value)

@@ -3,7 +3,7 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, text, trident
+from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, sfp, text, trident
 
 __all__ = [
     "blocks",
@@ -15,6 +15,7 @@ __all__ = [
     "resclip",
     "scclip",
     "segmentors",
+    "sfp",
     "text",
     "trident",
 ]
