@@ -3,4 +3,4 @@
 # ruff: noqa: F401, I001
 from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, proxyclip
 from . import trident, itaclip, resclip, scclip
-from . import lposs, sfp, gla_clip
+from . import lposs, sfp, dih_clip, gla_clip

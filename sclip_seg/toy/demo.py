@@ -23,7 +23,7 @@ from .make import make
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
     *("cliptrase_windows", "proxyclip", "trident", "itaclip", "resclip", "scclip"),
-    *("lposs", "lposs_plus", "sfp", "gla_clip"),
+    *("lposs", "lposs_plus", "sfp", "dih_clip", "gla_clip"),
 )
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")

@@ -139,6 +139,7 @@ PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
+PUBLISHED["dih_clip"] = PUBLISHED["scclip"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
     dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
 }
@@ -162,6 +163,7 @@ METHODS = {
     "gem": (dict(type="GEM", blocks=6, iterations=1, temperature=None), "photo", [], "gem"),
     "resclip": (dict(type="ResCLIP", base="naclip", rcs_blocks=(6, 7, 8, 9), rcs_scale=2), "imagenet80", [], "sclip"),
     "scclip": (dict(type="SCCLIP", detector="released", mid=9, post=4), "imagenet80", [], "sclip"),
+    "dih_clip": (dict(type="DIHCLIP", heads=4, mid=9, post=4), "imagenet80", [], "sclip"),
     "sfp": (dict(type="SFP", detector="attention", factor=1.5, mid=9, post=4), "imagenet80", [], "sclip"),
     "cliptrase": (dict(type="CLIPtrase", eps=1.1, min_samples=7), "imagenet80", [], "sclip"),
     "cliptrase_windows": (dict(type="CLIPtrase", eps=0.7, min_samples=3), "imagenet80", [], "sclip"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import formulas
+import formulas_dih as dih
 import formulas_gla as gla
 import formulas_guided as guided
 import formulas_paths as paths
@@ -148,6 +149,12 @@ def purified(case: Case, window: int) -> Array:
     return sum(found.spread @ maps for maps in found.weights) / 2
 
 
+def selective(case: Case, window: int) -> Array:
+    """DIH-CLIP's N_β(T) times the joined map of the selected heads, the mean of its passes."""
+    found = dih.window(case.states[window][0], case.tower, case.grid, in_tower(case, dih.Settings))
+    return (found.spread @ sum(found.joined) / 2)[None]
+
+
 def guide(case: Case, window: int) -> Array:
     """The guide's features (C, H, W)."""
     pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
@@ -180,6 +187,7 @@ FORMULAS = {
     "resclip": second_pass,
     "scclip": calibrated,
     "sfp": purified,
+    "dih_clip": selective,
     "gla_clip": joint,
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }

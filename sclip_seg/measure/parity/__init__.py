@@ -3,11 +3,12 @@
 A method's module registers a reader of its files (`reading.reads`, or `visual.visual` for patch features).
 """
 
-from . import blocks, cliptrase, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, sfp, text, trident
+from . import blocks, cliptrase, dih_clip, gla, lposs, paths, proxyclip, resclip, scclip, segmentors, sfp, text, trident
 
 __all__ = [
     "blocks",
     "cliptrase",
+    "dih_clip",
     "gla",
     "lposs",
     "paths",
