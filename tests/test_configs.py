@@ -135,6 +135,13 @@ def test_blocks_are_those_of_the_tower():
     assert (tail.mid, tail.post, tail.fused, tail.tower) == (17, 7, tuple(range(9, 20)), 24)
     assert (tail.class_weight, large.logit_scale, large.background_threshold) == (0.1, 40, 0.2)
     assert cell("scclip", "voc20", "openai_vit_l14").model.logit_scale == 40
+    large = cell("sfp", "voc21", "openai_vit_l14").model
+    tail = large.backbone.tail
+    assert (tail.mid, tail.post, tail.fused, tail.tower) == (9, 4, tuple(range(4, 11)), None)  # as released
+    assert (tail.class_weight, large.logit_scale, large.background_threshold) == (0.3, 50, 0.2)
+    assert cell("sfp", None, "toy").model.backbone.tail.tower == 12
+    tail = cell("dih_clip", None, "openai_vit_l14").model.backbone.tail
+    assert (tail.mid, tail.post, tail.tower, tail.class_weight, tail.heads) == (17, 7, 24, 0.1, 4)
 
 
 def test_cliptrase_counts_as_released():

@@ -35,6 +35,8 @@ VARIANTS = {
     "feature surgery": ("clip_surgery", dict(feature_surgery=True)),
     "norms": ("scclip", dict(detector="norm")),
     "factors": ("scclip", dict(detector="lof")),
+    "lengths": ("sfp", dict(detector="norm")),
+    "selected heads": ("dih_clip", dict(heads=2)),
     "temperature": ("gem", dict(iterations=2, temperature=10.0)),
     "projections": ("sclip", dict(attention=dict(type="random_projection", n=2))),
     "neighbours only": ("naclip", dict(attention=dict(type="nonly"))),

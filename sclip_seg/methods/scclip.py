@@ -18,7 +18,7 @@ square windows only. Statistics are per window, in fp32 (squared distances overf
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 CONTAMINATION = 0.05
 LARGEST = 10  # tokens that the first release took for anomalous
+Look = Callable[[QKV, Tensor], Attention]
 
 
-@TAILS.register_module()
-class SCCLIP(Tail):
-    """Calibrated patch features.
+class Calibrated(Tail):
+    """Two passes through the last block, of its calibrated input and of a sum of blocks, calibrated by middle blocks.
 
     Args:
         mid, post, fused: the blocks of M and of T, and those that are summed, from 1, for a tower of `tower` blocks.
@@ -49,9 +49,100 @@ class SCCLIP(Tail):
         class_weight: ρ.
         beta: β, similarities below it have no part in the averages.
         sharpness: factor of M before its softmax.
+    """
+
+    def __init__(
+        self,
+        mid: Count,
+        post: Count,
+        fused: tuple[Count, ...],
+        tower: Count | None,
+        class_weight: Real,
+        beta: Real,
+        sharpness: Real,
+    ) -> None:
+        super().__init__()
+        self.mid, self.post, self.fused, self.tower = mid, post, tuple(fused), tower
+        self.class_weight, self.beta, self.sharpness = class_weight, beta, sharpness
+
+    def layers(self, depth: int) -> tuple[int, int, list[int]]:
+        """mid, post and fused blocks of this tower, from 0."""
+        (mid,), (post,) = (relative([block], self.tower, depth) for block in (self.mid, self.post))
+        return mid, post, relative(self.fused, self.tower, depth)
+
+    def reads(self, depth: int) -> Iterable[int]:
+        mid, post, fused = self.layers(depth)
+        return [-2, *(block - depth for block in (mid, post, *fused))]
+
+    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
+        spread, similar, passes = self.passes(trace)
+        looks = self.weights, self.weights_of_sum
+        attended = (self.attend(trace, *own, look, similar) for own, look in zip(passes, looks, strict=True))
+        return trace.fold(trace.joint(sum(spread @ out for out in attended)))
+
+    def passes(self, trace: Trace) -> tuple[Tensor, Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+        """N_β(T) and M (N, P, P), and for y₁ and y₂ their patches (N, P, C) and the tokens with their class token."""
+        _, _, fused = self.layers(trace.depth)
+        last, total = trace.before(-1), sum(trace.hidden(block) for block in fused)
+        similar, deep = self.middle(trace)
+        calm = aggregate(similar, self.beta).to(last.dtype) @ deep
+        spread = aggregate(self.after(trace), self.beta).to(last.dtype)
+        return spread, similar, ((calm, last), (total[:, 1:], total))
+
+    def middle(self, trace: Trace) -> tuple[Tensor, Tensor]:
+        """M (N, P, P), and the last block's patches (N, P, C) that N_β(M) averages."""
+        raise NotImplementedError
+
+    def after(self, trace: Trace) -> Tensor:
+        """T (N, P, P)."""
+        return similarity(trace.hidden(self.layers(trace.depth)[1])[:, 1:])
+
+    def attend(self, trace: Trace, patches: Tensor, tokens: Tensor, look: Look, similar: Tensor) -> Tensor:
+        """W_o A v + b_o + ρ·class token of `tokens`, q, k, v from the patches alone: (N, P, C)."""
+        t = self.projections(trace, patches)
+        out = trace.blocks[-1].ls_1(t.output(look(t, similar) @ t.v))
+        return out + self.class_weight * tokens[:, :1]
+
+    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
+        """N_β(T) A without the class token, the mean of both passes, which mix values of their own."""
+        spread, similar, ((calm, _), (total, _)) = self.passes(trace)
+        first = self.weights(self.projections(trace, calm), similar).weights()
+        second = self.weights_of_sum(self.projections(trace, total), similar).weights()
+        return AttentionMaps(spread.float()[:, None] @ ((first + second) / 2), trace.grid, prefix=0)
+
+    def projections(self, trace: Trace, patches: Tensor) -> QKV:
+        """What the last block makes of patches (N, P, C) alone."""
+        block = trace.blocks[-1]
+        return QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
+
+    def weights(self, t: QKV, similar: Tensor) -> Attention:
+        """A of y₁, by the last block's projections and M."""
+        raise NotImplementedError
+
+    def semantic(self, similar: Tensor) -> Attention:
+        """softmax(3 (M - mean M)) without its negative entries, one map for all heads."""
+        centred = self.sharpness * (similar - similar.mean((1, 2), keepdim=True))
+        # Where all patches are alike, rounding may put the mean above every entry: the largest always stays.
+        left_out = (centred < 0) & (centred < centred.amax(-1, keepdim=True))
+        return given(centred.masked_fill(left_out, -torch.inf).softmax(-1)[:, None])
+
+    def weights_of_sum(self, t: QKV, similar: Tensor) -> Attention:
+        """A of y₂: by the same rule."""
+        return self.weights(t, similar)
+
+
+@TAILS.register_module()
+class SCCLIP(Calibrated):
+    """Calibrated patch features.
+
+    Args:
+        mid, post, fused, tower, class_weight, beta, sharpness: see `Calibrated`.
         detector: 'released', 'norm' or 'lof'.
         neighbours: k of the outlier factors; one less than the patches where there are no more.
     """
+
+    lonely: Literal["kept", "zero"] = "kept"
+    """What an anomaly without a sound neighbour becomes."""
 
     def __init__(
         self,
@@ -65,59 +156,23 @@ class SCCLIP(Tail):
         detector: Literal["released", "norm", "lof"] = "released",
         neighbours: Count = 30,
     ) -> None:
-        super().__init__()
-        self.mid, self.post, self.fused, self.tower = mid, post, tuple(fused), tower
-        self.class_weight, self.beta, self.sharpness = class_weight, beta, sharpness
+        super().__init__(mid, post, fused, tower, class_weight, beta, sharpness)
         self.detector, self.neighbours = detector, neighbours
 
-    def layers(self, depth: int) -> tuple[int, int, list[int]]:
-        """mid, post and fused blocks of this tower, from 0."""
-        (mid,), (post,) = (relative([block], self.tower, depth) for block in (self.mid, self.post))
-        return mid, post, relative(self.fused, self.tower, depth)
+    def middle(self, trace: Trace) -> tuple[Tensor, Tensor]:
+        """M of the repaired patches of the middle block, and the last block's repaired patches."""
+        mid, _, _ = self.layers(trace.depth)
+        anomalous, states = self.anomalous(trace), (trace.hidden(mid), trace.before(-1))
+        middle, deep = (repair(tokens[:, 1:], anomalous, trace.grid, self.lonely) for tokens in states)
+        return similarity(middle), deep
 
-    def reads(self, depth: int) -> Iterable[int]:
-        mid, post, fused = self.layers(depth)
-        return [-2, *(block - depth for block in (mid, post, *fused))]
-
-    def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
-        spread, similar, passes = self.passes(trace)
-        return trace.fold(trace.joint(sum(spread @ self.attend(trace, *own, similar) for own in passes)))
-
-    def passes(self, trace: Trace) -> tuple[Tensor, Tensor, tuple[tuple[Tensor, Tensor], ...]]:
-        """N_β(T) and M (N, P, P), and for y₁ and y₂ their patches (N, P, C) and the tokens with their class token."""
-        mid, post, fused = self.layers(trace.depth)
-        last, total = trace.before(-1), sum(trace.hidden(block) for block in fused)
-        anomalous = outliers(last[:, 1:], self.detector, self.neighbours)
-        similar = similarity(repair(trace.hidden(mid)[:, 1:], anomalous, trace.grid))
-        calm = aggregate(similar, self.beta).to(last.dtype) @ repair(last[:, 1:], anomalous, trace.grid)
-
-        spread = aggregate(similarity(trace.hidden(post)[:, 1:]), self.beta).to(last.dtype)
-        return spread, similar, ((calm, last), (total[:, 1:], total))
-
-    def attend(self, trace: Trace, patches: Tensor, tokens: Tensor, similar: Tensor) -> Tensor:
-        """W_o A v + b_o + ρ·class token of `tokens`, q, k, v from the patches alone: (N, P, C)."""
-        t = self.projections(trace, patches)
-        out = trace.blocks[-1].ls_1(t.output(self.weights(t, similar) @ t.v))
-        return out + self.class_weight * tokens[:, :1]
-
-    def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
-        """N_β(T) A without the class token, the mean of both passes, which mix values of their own."""
-        spread, similar, passes = self.passes(trace)
-        mixed = (self.weights(self.projections(trace, patches), similar).weights() for patches, _ in passes)
-        return AttentionMaps(spread.float()[:, None] @ (sum(mixed) / len(passes)), trace.grid, prefix=0)
-
-    def projections(self, trace: Trace, patches: Tensor) -> QKV:
-        """What the last block makes of patches (N, P, C) alone."""
-        block = trace.blocks[-1]
-        return QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
+    def anomalous(self, trace: Trace) -> Tensor:
+        """O (N, P)."""
+        return outliers(trace.before(-1)[:, 1:], self.detector, self.neighbours)
 
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """½ softmax(3 (M - mean M)) without its negative entries + ½ softmax(k kᵀ/√d)"""
-        centred = self.sharpness * (similar - similar.mean((1, 2), keepdim=True))
-        # Where all patches are alike, rounding may put the mean above every entry: the largest always stays.
-        left_out = (centred < 0) & (centred < centred.amax(-1, keepdim=True))
-        middle = centred.masked_fill(left_out, -torch.inf).softmax(-1)
-        return (given(middle[:, None]) + softmax(t.k, t.k, t.scale)) / 2
+        return (self.semantic(similar) + softmax(t.k, t.k, t.scale)) / 2
 
 
 def similarity(x: Tensor) -> Tensor:
@@ -157,11 +212,14 @@ def outlier_scores(x: Tensor, neighbours: int) -> Tensor:
     return (reach[..., None] / of_nearest).mean(-1)
 
 
-def repair(x: Tensor, outlier: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(N, P, C), each outlier (N, P) replaced by the mean of its neighbours among the 8 that are none, if any."""
+def repair(x: Tensor, outlier: Tensor, grid: tuple[int, int], lonely: str = "kept") -> Tensor:
+    """(N, P, C), each outlier (N, P) replaced by the mean of its neighbours among the 8 that are none.
+
+    One that has none is `lonely`: it is kept as it is, or 'zero'.
+    """
     fine = (~outlier).to(x.dtype)[..., None]
     sums, count = (_box(field, grid) for field in (x * fine, fine))
-    mendable = outlier[..., None] & (count > 0)
+    mendable = outlier[..., None] if lonely == "zero" else outlier[..., None] & (count > 0)
     return torch.where(mendable, sums / count.clamp(min=1), x)
 
 

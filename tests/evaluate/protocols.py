@@ -68,6 +68,16 @@ PUBLISHED = {
         "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes"),
         "ade20k": (336, 224, 112, 40, 0, 0, 150, "ade20k"),
     },
+    "sfp": {
+        "voc21": (336, 224, 112, 50, 0.15, 0.1, 56, "voc21_sfp"),
+        "voc20": (336, 224, 112, 40, 0, 0, 30, "voc20_sfp"),
+        "context60": (336, 224, 112, 40, 0.15, 0, 60, "context60"),
+        "context59": (336, 224, 112, 40, 0, 0, 59, "context59"),
+        "coco_object": (336, 224, 112, 55, 0.35, 0, 113, "coco_object_bg26"),
+        "coco_stuff164k": (336, 224, 112, 40, 0, 0, 171, "coco_stuff171"),
+        "cityscapes": (560, 224, 112, 40, 0, 0, 19, "cityscapes_sfp"),
+        "ade20k": (384, 224, 112, 40, 0, 0, 150, "ade20k"),
+    },
     "cliptrase": {
         "voc21": (336, None, None, 100, 0, 0, 52, "voc21_cliptrase"),
         "voc20": (336, None, None, 100, 0, 0, 20, "voc20_cliptrase"),
@@ -150,6 +160,7 @@ PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
+PUBLISHED["dih_clip"] = PUBLISHED["scclip"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
     dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
 }
@@ -173,6 +184,8 @@ METHODS = {
     "gem": (dict(type="GEM", blocks=6, iterations=1, temperature=None), "photo", [], "gem"),
     "resclip": (dict(type="ResCLIP", base="naclip", rcs_blocks=(6, 7, 8, 9), rcs_scale=2), "imagenet80", [], "sclip"),
     "scclip": (dict(type="SCCLIP", detector="released", mid=9, post=4), "imagenet80", [], "sclip"),
+    "dih_clip": (dict(type="DIHCLIP", heads=4, mid=9, post=4), "imagenet80", [], "sclip"),
+    "sfp": (dict(type="SFP", detector="attention", factor=1.5, mid=9, post=4), "imagenet80", [], "sclip"),
     "cliptrase": (dict(type="CLIPtrase", eps=1.1, min_samples=7), "imagenet80", [], "sclip"),
     "cliptrase_windows": (dict(type="CLIPtrase", eps=0.7, min_samples=3), "imagenet80", [], "sclip"),
     "itaclip": (dict(type="ITACLIP", blocks=(7, 8, 10)), "imagenet80", [PAMR, dict(type="Closing", size=3)], "sclip"),

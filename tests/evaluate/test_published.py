@@ -37,6 +37,9 @@ ROWS = {
     ("Trident, with refinement", "Trident README"): ("trident", "own", None, "Trident README"),
     ("ITACLIP", "ITACLIP README"): ("itaclip", "own", None, "ITACLIP README"),
     ("LPOSS, LAION-2B", "as reprinted by ActiveSAM"): ("lposs", "own", None, "as reprinted by ActiveSAM"),
+    ("SFP (released code)", "as measured by PEARL's"): ("sfp", "released code", None, "PEARL README"),
+    ("SFP, its paper", "as reprinted by ActiveSAM"): ("sfp", "paper", None, "as reprinted by ActiveSAM"),
+    ("DIH-CLIP", "DIH-CLIP README"): ("dih_clip", "own", None, "DIH-CLIP README"),
     ("GLA-CLIP", "GLA-CLIP's paper"): ("gla_clip", "own", None, "GLA-CLIP's paper"),
 }
 ENTRY = {"backbone": "openai_vit_b16", "dataset": "voc21", "miou": 59.1, "protocol": "sclip", "source": "a table"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.measure.parity import blocks, paths, proxyclip, resclip, scclip, trident
+from sclip_seg.measure.parity import blocks, dih_clip, paths, proxyclip, resclip, scclip, sfp, trident
 from sclip_seg.measure.parity.datasets import method_and_dataset
 from sclip_seg.measure.parity.names import UnknownName, merged, options
 from sclip_seg.measure.parity.outcome import step_of, thinned
@@ -36,6 +36,9 @@ NAMES = [
         "pre6_post2_multi5-9_rho0.1",
         dict(mid=7, post=3, fused=(6, 7, 8, 9), class_weight=0.1),
     ),
+    (dih_clip.WORDS, "top3", dict(heads=3)),
+    (sfp.WORDS, "L2", dict(detector="norm")),
+    (sfp.WORDS, "few", {}),
     (proxyclip.WORDS, "beta1_gamma2.5", dict(beta=1, gamma=2.5)),
     (trident.WORDS, "default", {}),
     (trident.WORDS, "voc20", dict(cos_fac=0.0, mend_negative=False)),

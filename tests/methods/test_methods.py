@@ -23,7 +23,7 @@ ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
-OWN_FORMULAS |= {"FSA", "CLIPer"}
+OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP"}
 OWN_FORMULAS_OF_STAGES = {"LPOSS"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
@@ -267,7 +267,7 @@ def test_scores_of_two_windows_are_those_of_each(name, build_dense, pictures, te
     assert not torch.allclose(apart[0], apart[1], atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["LastBlock", "MaskCLIP", "GEM", "CLIPSurgery", "SCCLIP", "ResCLIP"])
+@pytest.mark.parametrize("name", ["LastBlock", "MaskCLIP", "GEM", "CLIPSurgery", "SCCLIP", "SFP", "DIHCLIP", "ResCLIP"])
 def test_scores_are_cosines(name, build_dense, pictures, text):
     dense, image = build_dense(tail_settings(name)), pictures(2, 48, 56)
     expected = torch.einsum("ndhw,qd->nqhw", F.normalize(dense(image, text), dim=1), text.features)

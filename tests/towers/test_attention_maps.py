@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulas
+import formulas_dih as dih
 import formulas_fsa as fsa
 import formulas_gla as gla
 import formulas_guided as guided
 import formulas_paths as paths
 import formulas_resclip as resclip
 import formulas_scclip as scclip
+import formulas_sfp as sfp
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,27 @@ def calibrated(case: Case, window: int) -> Array:
     return total / 2
 
 
+def in_tower(case: Case, kind):
+    """The settings of a method of SC-CLIP's kin, with its blocks as they are in a tower of four."""
+    s = {key: value for key, value in case.settings.items() if key not in ("type", "tower")}
+    mid, post, *fused = (
+        paths.counted(block, 4, case.settings["tower"]) for block in (s["mid"], s["post"], *s["fused"])
+    )
+    return kind(**s | dict(mid=mid, post=post, fused=tuple(sorted({*fused}))))
+
+
+def purified(case: Case, window: int) -> Array:
+    """SFP's N_β(T) A, the mean of its passes' different attentions."""
+    found = sfp.window(case.states[window][0], case.tower, case.grid, in_tower(case, sfp.Settings))
+    return sum(found.spread @ maps for maps in found.weights) / 2
+
+
+def selective(case: Case, window: int) -> Array:
+    """DIH-CLIP's N_β(T) times the joined map of the selected heads, the mean of its passes."""
+    found = dih.window(case.states[window][0], case.tower, case.grid, in_tower(case, dih.Settings))
+    return (found.spread @ sum(found.joined) / 2)[None]
+
+
 def guide(case: Case, window: int) -> Array:
     """The guide's features (C, H, W)."""
     pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
@@ -180,6 +203,8 @@ FORMULAS = {
     "resclip": second_pass,
     "scclip": calibrated,
     "fsa": again,
+    "sfp": purified,
+    "dih_clip": selective,
     "gla_clip": joint,
     "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values

@@ -48,6 +48,9 @@ COUNTS = {
     "context60_cliper": (60, 60),
     "context59_cliper": (59, 59),
     "coco_object_cliper": (81, 103),
+    "voc21_sfp": (21, 56),
+    "voc20_sfp": (20, 30),
+    "cityscapes_sfp": (19, 19),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
     "toy_stuff": (18, 18),
@@ -154,6 +157,16 @@ def test_names_of_cliper():
     own = {("chair seat",), ("person with cloth people human",), ("tvmonitor screen",)}
     for name in ("context60", "context59"):
         assert {*load(f"{name}_cliper").classes} - {*load(name).classes} == own
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "renamed"),
+    [("voc21_sfp", "voc21_bg26", 7), ("voc20_sfp", "voc20_synonyms", 7), ("cityscapes_sfp", "cityscapes", 1)],
+)
+def test_sfp_asks_for_people(name, base, renamed):
+    found = tuple(tuple(query.replace("person", "people") for query in queries) for queries in load(base).classes)
+    assert load(name).classes == found
+    assert sum(query.startswith("people") for query in load(name).queries) == renamed
 
 
 def test_lposs_asks_for_a_monitor_in_one_word():
@@ -274,4 +287,4 @@ def test_count_that_differs_from_the_datasets():
     with pytest.raises(InputError, match=r"voc21_plain has 21 classes \(background, aeroplane") as caught:
         load("voc21_plain").check(classes_of("PascalVOC20Dataset"))
     assert "20 (aeroplane, bicycle" in str(caught.value)
-    assert "voc20_plain, voc20_synonyms" in str(caught.value)
+    assert "voc20_plain, voc20_sfp, voc20_synonyms" in str(caught.value)

@@ -28,9 +28,12 @@ from ...words.text import TextBank
 from .sheet import Sheet, beyond
 
 CPU = torch.device("cpu")
-# Methods that decide within (labels that are fed back, anomalies, clusters, signs) or close label maps: where rounding
-# turns such a decision, more than the pixel on the edge follows.
-DECIDE = ("cliptrase", "cliptrase_windows", "itaclip", "proxyclip", "resclip", "scclip", "trident")
+# Methods that decide within (labels that are fed back, anomalies, heads, clusters, signs) or close label maps: where
+# rounding turns such a decision, more than the pixel on the edge follows.
+DECIDE = (
+    *("cliptrase", "cliptrase_windows", "itaclip", "proxyclip", "resclip", "scclip", "trident"),
+    *("sfp", "dih_clip"),
+)
 SURE = 2e-3  # two best probabilities this close (relative) may change places in fp32: ten times parity's on the CPU
 # Of a map's pixels and of the mIoU in percent. fp32: the order of sums differs, so only ties may turn. Half precisions:
 # as tests/test_toy.py asserts of SCLIP in bf16 on the CPU; on an H100, all methods and 20 pictures, 99.57 % and 0.09 at

@@ -7,6 +7,7 @@ from . import (
     blocks,
     cliper,
     cliptrase,
+    dih_clip,
     fsa,
     gla,
     lposs,
@@ -16,6 +17,7 @@ from . import (
     resclip,
     scclip,
     segmentors,
+    sfp,
     text,
     trident,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "blocks",
     "cliper",
     "cliptrase",
+    "dih_clip",
     "fsa",
     "gla",
     "lposs",
@@ -33,6 +36,7 @@ __all__ = [
     "resclip",
     "scclip",
     "segmentors",
+    "sfp",
     "text",
     "trident",
 ]

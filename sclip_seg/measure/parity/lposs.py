@@ -24,7 +24,7 @@ from ...picture.segmentor import OpenVocabSegmentor
 from ...picture.window import Axis, Windows
 from .datasets import dataset_named
 from .names import UnknownName, Words, options
-from .outcome import CLOSE, Part, differing, factor, gap, thinned
+from .outcome import CLOSE, Part, differing, factor, gap, relative, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
 from .segmentors import bank_checks, photo_checks, read_photo, segmentor
@@ -134,11 +134,6 @@ def spread(graph: Graph, columns: Tensor, own: LPOSS | LPOSSPlus, group: Group, 
         theirs = group["degree"].ravel()
         degree = np.where(theirs < SMALLEST, 1, theirs)  # as one of 0 counts
         yield "degrees, relative", relative(graph.scale[:, 0] ** -2, degree), DEGREES
-
-
-def relative(ours: Tensor, theirs: np.ndarray) -> float:
-    """Largest difference, in parts of theirs."""
-    return gap(ours.double().cpu() / torch.from_numpy(theirs), np.ones(theirs.shape))
 
 
 def entries(graph: Graph) -> Tensor:

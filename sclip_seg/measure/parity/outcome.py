@@ -55,6 +55,11 @@ def gap(ours: Tensor | np.ndarray, theirs: np.ndarray, where: np.ndarray | bool 
     return float(np.abs(ours.astype(np.float64) - theirs).max(initial=0, where=where))
 
 
+def relative(ours: Tensor, theirs: np.ndarray) -> float:
+    """Largest difference, in parts of theirs."""
+    return gap(ours.double().cpu() / torch.from_numpy(theirs), np.ones(theirs.shape))
+
+
 def differing(ours: Tensor | np.ndarray, theirs: np.ndarray, where: np.ndarray | bool = True) -> float:
     """How many entries differ, of those `where`. Raises ValueError for other shapes."""
     return float(((_alike(ours, theirs) != theirs) & where).sum())

@@ -1,13 +1,15 @@
 """`e2e_METHOD_DATASET.npz`: whole segmentors, by our config of the method on the dataset, on the folder's photos.
 
-Keys are `text` (the text bank) and `query_idx` (the class of each query), and of each photo `PHOTO.label`,
-`PHOTO.maxprob` (the largest class probability), `PHOTO.logits` (score maps before softmax) and `PHOTO.best` (labels
-before the threshold), the maps at every n-th pixel; `PHOTO.safe` may say, in bits, which pixels to compare.
+Keys are `text` (the text bank), `query_idx` (the class of each query) and `queries` (their strings), and of each photo
+`PHOTO.label`, `PHOTO.maxprob` (the largest class probability), `PHOTO.logits` (score maps before softmax) and
+`PHOTO.best` (labels before the threshold), the maps at every n-th pixel; `PHOTO.safe` may say, in bits, which pixels to
+compare.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -105,10 +107,10 @@ def read_photo(model: OpenVocabSegmentor, photo: Path) -> tuple[list[Tensor], li
 def published(method: str, model: Model, classes: Tensor) -> Tensor:
     """Class probabilities (K, H, W) where each official code leaves them; the labels do not depend on it.
 
-    SCLIP, SC-CLIP: classes that the area filter removes are 0. NACLIP: divided by their sum after the threshold.
+    SCLIP, SC-CLIP, SFP: classes that the area filter removes are 0. NACLIP: divided by their sum after the threshold.
     """
     labelling = model().labelling
-    if method in ("sclip", "scclip") and labelling.min_area:
+    if method in ("sclip", "scclip", "sfp") and labelling.min_area:
         return classes * labelling.large_enough(classes.argmax(0))[:, None, None]
     return classes / classes.sum(0) if method == "naclip" else classes
 
@@ -186,6 +188,12 @@ def owners(model: Model, file: File) -> Iterator[Part]:
     yield "wrong owners", differing(model().text.owner, file["query_idx"]), 0.0
 
 
+def strings(model: Model, file: File) -> Iterator[Part]:
+    """What the queries ask for, in their order."""
+    pairs = zip_longest(model().vocabulary.queries, file["queries"].tolist())
+    yield "wrong queries", float(sum(ours != theirs for ours, theirs in pairs)), 0.0
+
+
 def score_maps(seen: Seen, group: Group) -> Iterator[Part]:
     """Of the queries, refined, every 32nd pixel."""
     ours, theirs = seen().maps.dense(), group["logits"]
@@ -221,5 +229,5 @@ def safe(group: Group, size: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.unpackbits(group[SAFE], count=height * width).astype(bool)).view(height, width)
 
 
-BANK = {"text": bank, "query_idx": owners}
+BANK = {"text": bank, "query_idx": owners, "queries": strings}
 MAPS: dict[str, Inside] = {"logits": score_maps, "maxprob": largest_probability, "label": labels, "best": best}

@@ -118,14 +118,16 @@ def visual(
     words: Words | None = None,
     parts: Mapping[str, Inside] | None = None,
     whole: Mapping[str, Inside] | None = None,
+    given: Mapping[str, Callable[[np.ndarray], dict]] | None = None,
     **settings: object,
 ) -> None:
     """Registers the reader of a method whose features a tail gives.
 
     `words`: its options; `parts`: what is compared beside the features, by the key's last name; `whole`: what is
-    compared under a key without an input; `settings`: of `DenseCLIP`.
+    compared under a key without an input; `given`: what an array beside the features sets, by the key's last name;
+    `settings`: of `DenseCLIP`.
     """
-    words, parts, whole = TOWER | (words or {}), parts or {}, whole or {}
+    words, parts, whole, given = TOWER | (words or {}), parts or {}, whole or {}, given or {}
 
     @reads(rf"visual_{method}(?:_(.+))?")
     def read(reference: Reference, file: File, rest: str | None) -> Iterator[Check]:
@@ -135,12 +137,21 @@ def visual(
             if key in file:
                 seen = Seen(reference, Group(file, "", {key: key}), "", lambda: own)
                 yield Check("parts", name, [key], partial(inside, seen))
-        for group in file.grouped(("probe", *parts), aside=whole):
-            prefix, _, image = group.head.rpartition(".")
-            seen = Seen(reference, group, image, cache(lambda prefix=prefix: merged(own, options(prefix, words))))
+        for group in file.grouped(("probe", *parts, *given), aside=whole):
+            image = group.head.rpartition(".")[2]
+            seen = Seen(reference, group, image, cache(partial(settings_of, group, own, words, given)))
             title = f"{name} {group.head}"
             if "" in group or "probe" in group:
-                yield group.check("features", title, ("", "probe"), seen.compared)
+                yield group.check("features", title, ("", "probe", *given), seen.compared)
             for part, inside in parts.items():
                 if part in group:
                     yield group.check("parts", title, (part,), partial(inside, seen))
+
+
+def settings_of(group: Group, own: dict, words: Words, given: Mapping[str, Callable[[np.ndarray], dict]]) -> dict:
+    """Of a tower: the method's `own`, and what the words of a head and the arrays of its group set."""
+    found = merged(own, options(group.head.rpartition(".")[0], words))
+    for part, make in given.items():
+        if part in group:
+            found = merged(found, make(group[part]))
+    return found
