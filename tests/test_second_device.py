@@ -24,7 +24,18 @@ SMALL = {
 # for clusters and medians, which are computed on the host; for the original that an affinity sees; for where the
 # patches lie, how colours are turned, and where the rows of a graph end.
 WAITS = {"cliptrase": 4, "cliptrase_windows": 25, "trident": 4, "lposs_plus": 6}
-WAITED = ("sclip", "gem", "resclip", "proxyclip", "cliptrase", "trident", "gla_clip", "lposs_plus")  # of each kind one
+WAITED = (
+    "sclip",
+    "gem",
+    "resclip",
+    "proxyclip",
+    "cliptrase",
+    "trident",
+    "fsa",
+    "gla_clip",
+    "lposs_plus",
+    "pearl",
+)  # of each kind one
 VARIANTS = {
     "sight lines": ("resclip", dict(sight="line", blur="grid", scaling="row")),
     "components": ("resclip", dict(sight="component", half=True)),

@@ -134,6 +134,7 @@ def test_every_number_of_a_method(method):
         ("model.stages", [dict(type="LPOSS", guide=dict(type="StubGuide"))]),
         ("model.stages", [dict(type="LPOSS", guide=dict(type="TimmGuide", seed=-1))]),
         ("model.refine", [dict(type="LPOSSPlus", reach=65)]),
+        ("model.refine", [dict(type="LaplacianPropagation", grid=0)]),
         ("model.backbone.tail.attention", dict(type="naclip", sigma=-1)),
     ],
     ids=str,
