@@ -53,7 +53,7 @@ voc = [
     *("railroad", "keyboard", "helmet", "cloud", "house", "mountain", "ocean", "road", "rock", "street", "valley"),
     *("bridge", "sign"),
 ]
-beside = voc if axes["dataset"] == "voc20" else [] if _base_.settings["background"] == 0 else ["background"]
+beside = voc if axes["dataset"] == "voc20" else [] if _base_.settings.get("background") == 0 else ["background"]
 crops = {} if large else dict(voc21=336, context60=224, context59=224, coco_object=224)
 crop, stride = crops.get(axes["dataset"]), 112
 whole = crop is not None
