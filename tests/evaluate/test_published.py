@@ -41,6 +41,8 @@ ROWS = {
     ("SFP, its paper", "as reprinted by ActiveSAM"): ("sfp", "paper", None, "as reprinted by ActiveSAM"),
     ("DIH-CLIP", "DIH-CLIP README"): ("dih_clip", "own", None, "DIH-CLIP README"),
     ("GLA-CLIP", "GLA-CLIP's paper"): ("gla_clip", "own", None, "GLA-CLIP's paper"),
+    ("CLIPer, no Stable Diffusion", "CLIPer README"): ("cliper", "own", None, "CLIPer README"),
+    ("PEARL", "PEARL README"): ("pearl", "own", None, "PEARL README"),
 }
 ENTRY = {"backbone": "openai_vit_b16", "dataset": "voc21", "miou": 59.1, "protocol": "sclip", "source": "a table"}
 
