@@ -61,7 +61,7 @@ def garden(tmp_path, monkeypatch, tiny):
 
 # What lets a method run with the tiny tower of four blocks, and without second models of full size.
 SMALL = {
-    **{name: lambda: ["model.backbone.tail.tower=12"] for name in ("clip_surgery", "gem", "resclip")},
+    **{name: lambda: ["model.backbone.tail.tower=12"] for name in ("clip_surgery", "gem", "resclip", "sfp")},
     **{name: partial(tiny_guide_options, name) for name in WITH_GUIDES},
 }
 
