@@ -8,7 +8,7 @@ each row, by its sum. From B^0 = Σ_{l<L} A^l, a sum per head, for k = 1 .. L:
     p^k = softmax of τ cos(f^k, ·) over the queries, the words beside them and the mean of the foreground's queries
     t = p^s, entries below θ times the query's largest set to 0, in p too;   score_j = Σ_i t_i Ḡ_ij + mean_k p^k_j
 
-Ḡ is the mean of G^L over heads, of patches. With windows (`needs_whole`), p is averaged with the whole picture's: the
+Ḡ is the mean of G^L over heads, of patches. With windows (`whole`), p is averaged with the whole picture's: the
 τ cos of all windows, averaged patch by patch, times W from the right, with W the windows' Ḡ averaged entry by entry,
 rows of sum 1. `CLIPerMaps` makes class maps of the scores, and says where there is none.
 
