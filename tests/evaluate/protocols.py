@@ -290,14 +290,6 @@ CLIPER_L14 = {
     "ade20k": (50, 0.2, -1, 0.2, 0.2, "imagenet80"),
 }
 # Trident's refinement with SAM: the least probability of what prompts, by benchmark, and the rest.
-COARSE = {
-    "voc21": 0.2,
-    "voc20": 0.2,
-    "context60": 0.15,
-    "context59": 0.15,
-    "coco_object": 0.25,
-    "coco_stuff164k": 0.05,
-    "cityscapes": 0.1,
-    "ade20k": 0.05,
-}
+COARSE = dict(voc21=0.2, voc20=0.2, context60=0.15, context59=0.15, coco_object=0.25)
+COARSE |= dict(coco_stuff164k=0.05, cityscapes=0.1, ade20k=0.05)
 SAM_REFINE = dict(checkpoint="facebook/sam-vit-base", iou_threshold=0.8, min_area=225)

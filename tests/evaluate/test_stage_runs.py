@@ -86,7 +86,6 @@ def test_steps_of_lposs_are_in_the_signature(fields):
     ("stages", "told"),
     [
         ("[LPOS]", "model.stages is of type 'LPOS', and there is no such stage; did you mean LPOSS?"),
-        ("[LPOSS]", "missing 1 required positional argument: 'guide'"),
         ([LPOSS | dict(neighbour=3)], "model.stages (LPOSS) has no key 'neighbour'; did you mean neighbours?"),
         ([LPOSS | dict(alpha=1.0)], "model.stages.alpha is 1.0; it must be a finite number from 0 to 0.999"),
         ([LPOSS | dict(neighbours=0)], "model.stages.neighbours is 0; it must be a whole number from 1 to"),

@@ -104,21 +104,21 @@ def test_no_number_is_within_no_tolerance(folder, capsys):
 
 
 def test_what_is_unknown_is_named_and_fails_nothing(folder, capsys):
-    for name in ("visual_pearl", "visual_naclip_frobnicated", "e2e_pearl_voc21", "e2e_proxyclip_voc21", "other"):
+    for name in ("visual_unheard", "visual_naclip_frobnicated", "e2e_unheard_voc21", "e2e_proxyclip_voc21", "other"):
         np.savez(folder / f"{name}.npz", square=np.zeros(3))
     odd = np.zeros((3, 16), np.float32)
     change(folder / "visual_naclip.npz", **{"tall.entropy": odd, "frob0.5.small": odd, "frob0.5.small.probe": odd})
     status, lines, _ = run(folder, capsys)
     assert status == 0
     assert [line.partition(" (")[0] for line in lines if line.startswith("unknown")] == [
-        "unknown: e2e_pearl_voc21.npz",
         "unknown: e2e_proxyclip_voc21.npz",
+        "unknown: e2e_unheard_voc21.npz",
         "unknown: other.npz",
         "unknown: visual_naclip.npz frob0.5.small",
         "unknown: visual_naclip.npz frob0.5.small.probe",
         "unknown: visual_naclip.npz tall.entropy",
         "unknown: visual_naclip_frobnicated.npz",
-        "unknown: visual_pearl.npz",
+        "unknown: visual_unheard.npz",
     ]
     assert lines[-1] == "8 of 8 cases within tolerance; 5 files and 3 keys are not known"
 

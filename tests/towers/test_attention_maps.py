@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulas
+import formulas_cliper as cliper
 import formulas_dih as dih
 import formulas_fsa as fsa
 import formulas_gla as gla
@@ -187,6 +188,11 @@ def joint(case: Case, window: int) -> Array:
     return gla.joint_weights(gla.unit_keys([guide(case, window)]), windows=1, **sharp)[None]
 
 
+def shared(case: Case, window: int) -> Array:
+    """CLIPer's affinity of all blocks, in the last one."""
+    return cliper.readings(case.states[window][0], case.tower, case.grid)[1][-1]
+
+
 FORMULAS = {
     "clip": plain(lambda p: correlation(p.q, p.k)),
     "maskclip": plain(formulas.identity),
@@ -206,6 +212,7 @@ FORMULAS = {
     "sfp": purified,
     "dih_clip": selective,
     "gla_clip": joint,
+    "cliper": shared,
     "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }
