@@ -94,7 +94,7 @@ class FSA(Tail):
                 "FSA over a guide's attention has no residual and no FFN: residual and mlp are the other's"
             )
         super().__init__()
-        self.block = None if attention is None else LastBlock(attention, residual, mlp)
+        self.last = None if attention is None else LastBlock(attention, residual, mlp)
         self.guide = None if guide is None else GUIDES.build(guide)
         self.unit = 1 if guide is None else self.guide.unit
         self.beta, self.gamma, self.sharpness = beta, gamma, sharpness
@@ -111,10 +111,10 @@ class FSA(Tail):
     def base(self, trace: Trace) -> Base:
         """What is fed back into in these windows."""
         t = trace.qkv(-1)
-        if self.block is not None:
-            first = self.block.attention(t)
+        if self.last is not None:
+            first = self.last.attention(t)
             first = first if isinstance(first, Attention) else given(first)
-            return Base(first, t.grid, t.prefix, lambda other: trace.joint(self.block.close(trace, t, other)))
+            return Base(first, t.grid, t.prefix, lambda other: trace.joint(self.last.close(trace, t, other)))
         maps = proxy_maps(self.guide(trace.pixels), self.beta, self.gamma)
         values = values_on(trace, maps.grid)[:, None]  # of all heads joined, since P is the same for all
         return Base(given(maps.weights), maps.grid, 0, lambda other: trace.joint(t.output(other @ values)))
