@@ -36,11 +36,10 @@ from ..errors import InputError
 from ..picture.refine.presence import REMOVED, absent_queries, best_of_classes, best_on_patches
 from ..picture.refine.step import ScoreStep
 from ..picture.scores import DenseMaps, StitchedMaps
-from ..picture.window import Axis, Windows
+from ..picture.window import Windows
 from ..registry import ATTENTION, STEPS, TAILS
 from ..settings import NonNegative, Positive, Range, Real, Share
 from ..towers.attention import Attention, AttentionMaps, given, softmax
-from ..towers.kept import on
 from ..towers.tail import Gathered, Tail, maps_of
 from ..towers.trace import QKV, Trace
 
@@ -161,12 +160,13 @@ class CLIPer(Tail):
     def read(self, picture: Picture) -> Scores:
         if not self.needs_whole:
             return super().read(picture)
-        whole, own = (kept["logits"].flatten(3) for kept in (picture.whole, joined(picture.gathered, picture.plan)))
+        whole, windows = picture.whole["logits"], picture.gathered["logits"]
+        own = picture.plan.joined(windows.flatten(1, 2)).view_as(whole).flatten(3)
         mixed = own @ joined_affinity(picture.gathered["affinity"], picture.plan)
         queries = len(picture.text.features)
-        probability = (mixed.softmax(2) + whole.softmax(2))[:, :, :queries] / 2
+        probability = (mixed.softmax(2) + whole.flatten(3).softmax(2))[:, :, :queries] / 2
         scores = self.combined(probability, picture.whole["affinity"])
-        return picture.scored(scores.unflatten(2, picture.whole["logits"].shape[3:]), whole=True)
+        return picture.scored(scores.unflatten(2, whole.shape[3:]), whole=True)
 
 
 @STEPS.register_module()
@@ -226,15 +226,6 @@ def mean_of_things(text: TextBank) -> Tensor:
     """Unit mean (1, D) of the queries of all classes but the background."""
     things = text.features if text.background is None else text.features[text.owner != text.background]
     return F.normalize((things if len(things) else text.features).mean(0, keepdim=True), dim=1)
-
-
-def joined(gathered: dict[str, Tensor], plan: Windows) -> dict[str, Tensor]:
-    """The windows' logits (N, L, R, h, w), averaged where they overlap: (1, L, R, H, W) over the picture."""
-    logits = gathered["logits"]
-    axes = zip((plan.rows, plan.columns), logits.shape[3:], strict=True)
-    rows, columns = (on(logits.device, Axis.joined, axis, count) for axis, count in axes)
-    whole = rows @ plan.lattice(logits.flatten(1, 2)) @ columns.T
-    return {"logits": whole.unflatten(0, logits.shape[1:3])[None]}
 
 
 def joined_affinity(affinity: Tensor, plan: Windows) -> Tensor:

@@ -27,7 +27,7 @@ from ..settings import Natural, NonNegative, Real
 from ..towers.attention import AttentionMaps
 from ..towers.tail import Tail, cosines
 from ..towers.trace import Trace
-from .proxyclip import values_on
+from .proxyclip import guided, unit_tokens
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
@@ -65,8 +65,7 @@ class GLACLIP(Tail):
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows, each a picture by itself."""
-        features = self.guide(trace.pixels)
-        values = values_on(trace, features.shape[2:])
+        features, values = guided(trace, self.guide).values()
         alone = [self.join(trace, f[None], v[None]) for f, v in zip(features, values, strict=True)]
         return torch.cat(alone)
 
@@ -78,8 +77,7 @@ class GLACLIP(Tail):
         return AttentionMaps(torch.stack(maps)[:, None], tuple(features.shape[2:]), prefix=0)
 
     def gather(self, trace: Trace, text: TextBank) -> dict[str, Tensor]:
-        features = self.guide(trace.pixels)
-        return {"features": features, "values": values_on(trace, features.shape[2:])}
+        return guided(trace, self.guide)
 
     def read(self, picture: Picture) -> Scores:
         features = self.join(picture.trunk, picture.gathered["features"], picture.gathered["values"])
@@ -111,11 +109,6 @@ class GLACLIP(Tail):
         scores = (similar - u * similar.mean(1, keepdim=True).clamp(min=0)).mul_(factor)
         least = scores.amax(1, keepdim=True).clamp(max=0)
         return scores.masked_fill_(scores < least, -torch.inf).softmax(1)
-
-
-def unit_tokens(features: Tensor) -> Tensor:
-    """Features (B, C, H, W) of windows as unit keys (B·H·W, C), fp32, window by window, row by row."""
-    return F.normalize(features.float().flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
 
 
 def proxy_similarity(keys: Tensor, rows: Tensor, rho: float, rounds: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..picture.picture import Picture, Scores, Whole
+from ..picture.picture import Picture, Scores
 from ..picture.refine.step import ScoreStep
 from ..picture.scores import DenseMaps, StitchedMaps
 from ..picture.solver import conjugate_gradients
@@ -29,6 +29,7 @@ from ..picture.stage import Stage
 from ..picture.window import Windows
 from ..registry import GUIDES, STAGES, STEPS
 from ..settings import Count, NonNegative, Positive, Range
+from .proxyclip import unit_tokens
 
 CHUNK = 2**23  # similarities, weights or scores that are held at a time
 SMALLEST = torch.finfo(torch.float32).tiny  # numbers below are multiplied ten times as slowly, and weigh nothing
@@ -73,7 +74,7 @@ class LPOSS(Stage):
 
     def graph(self, values: Tensor, plan: Windows) -> "Graph":
         """Of the patches of all windows, by the guide's values (B, C, h, w) in them."""
-        nodes = F.normalize(values.float().flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
+        nodes = unit_tokens(values)
         places = centres(plan, tuple(values.shape[2:]), self.guide.unit).to(nodes)
         return patch_graph(nodes, places, self.neighbours, self.power, self.sigma)
 
@@ -98,7 +99,7 @@ class LPOSSPlus(ScoreStep):
         graph = pixel_graph(lab(picture.trunk.rgb(picture.image)), self.reach, self.tau)
         parts = maps.at(size).dense().flatten(1).split(max(1, CHUNK // (size[0] * size[1])))
         spread = [graph.spread(part.T.contiguous(), self.alpha, self.steps).T for part in parts]
-        return Scores(torch.cat(spread).unflatten(1, size)[None], Whole(size)).maps(tuple(maps.shape[1:]))
+        return picture.scored(torch.cat(spread).unflatten(1, size)[None], whole=True).maps(tuple(maps.shape[1:]))
 
 
 def centres(plan: Windows, grid: tuple[int, int], unit: int) -> Tensor:

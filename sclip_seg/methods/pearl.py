@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..picture.picture import Picture, Scores, Whole
+from ..picture.picture import Picture
 from ..picture.refine.step import ScoreStep
 from ..picture.scores import DenseMaps, StitchedMaps
 from ..picture.solver import conjugate_gradients
@@ -97,8 +97,7 @@ class LaplacianPropagation(ScoreStep):
         factors = self.factors(size)
         own = own_similarity(picture.text.features) if self.text else None
         system = Diffusion.of(maps.cells(factors), grey_cells(picture.image, size, factors), own)
-        whole = Whole(tuple(picture.image.shape[1:]))
-        return Scores(system.solve(self.steps)[None], whole).maps(size)
+        return picture.scored(system.solve(self.steps)[None], whole=True).maps(size)
 
     def factors(self, size: tuple[int, int]) -> tuple[int, int]:
         """f_y and f_x of maps of `size` (H, W)."""

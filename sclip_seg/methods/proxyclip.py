@@ -27,6 +27,7 @@ from ..towers.tail import Tail
 from ..towers.trace import Trace
 
 if TYPE_CHECKING:
+    from ..towers.guide import Guide
     from ..words.text import TextBank
 
 
@@ -45,8 +46,7 @@ class ProxyCLIP(Tail):
         self.unit, self.beta, self.gamma = self.guide.unit, beta, gamma
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
-        features = self.guide(trace.pixels)
-        values = values_on(trace, features.shape[2:])
+        features, values = guided(trace, self.guide).values()
         windows = zip(features.flatten(2).transpose(1, 2), values, strict=True)
         mixed = [proxy_weights(f, self.beta, self.gamma).to(v.dtype) @ v for f, v in windows]
         tokens = trace.joint(trace.blocks[-1].attn.out_proj(torch.stack(mixed)))
@@ -61,6 +61,17 @@ def proxy_maps(features: Tensor, beta: float, gamma: float) -> AttentionMaps:
     """P of every window of a guide's features (N, C, h, w), by the window's own mean."""
     weights = [proxy_weights(window, beta, gamma) for window in features.flatten(2).transpose(1, 2)]
     return AttentionMaps(torch.stack(weights)[:, None], tuple(features.shape[2:]), prefix=0)
+
+
+def guided(trace: Trace, guide: Guide) -> dict[str, Tensor]:
+    """What such methods keep of windows: the guide's `features` (N, C', H, W), and the `values` (N, H·W, C) there."""
+    features = guide(trace.pixels)
+    return {"features": features, "values": values_on(trace, features.shape[2:])}
+
+
+def unit_tokens(features: Tensor) -> Tensor:
+    """Features (B, C, H, W) of windows as unit keys (B·H·W, C), fp32, window by window, row by row."""
+    return F.normalize(features.float().flatten(2).transpose(1, 2).flatten(0, 1), dim=1)
 
 
 def values_on(trace: Trace, grid: tuple[int, int]) -> Tensor:

@@ -24,14 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..picture.window import Axis, Windows
+from ..picture.window import Windows
 from ..registry import GUIDES, TAILS
 from ..settings import Real
 from ..towers.attention import AttentionMaps
-from ..towers.kept import on
 from ..towers.tail import Tail, cosines
 from ..towers.trace import Trace
-from .proxyclip import proxy_maps, proxy_weights, values_on
+from .proxyclip import guided, proxy_maps, proxy_weights
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
@@ -95,8 +94,7 @@ class Trident(Tail):
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows on the guide's grid, each by itself: without splice and affinity."""
-        features = self.guide(trace.pixels)
-        values = values_on(trace, features.shape[2:])
+        features, values = guided(trace, self.guide).values()
         means = torch.stack([mean_similarity(window[None]) for window in features])
         tokens = self.mix(trace, features, values, means).flatten(2).transpose(1, 2)
         return trace.joint(tokens).transpose(1, 2).unflatten(2, features.shape[2:])
@@ -106,8 +104,7 @@ class Trident(Tail):
         return proxy_maps(self.guide(trace.pixels), self.beta, self.gamma)
 
     def gather(self, trace: Trace, text: TextBank) -> dict[str, Tensor]:
-        features = self.guide(trace.pixels)
-        return {"features": features, "values": values_on(trace, features.shape[2:])}
+        return guided(trace, self.guide)
 
     def read(self, picture: Picture) -> Scores:
         canvas = self.splice(picture.trunk, picture.gathered["features"], picture.gathered["values"], picture.plan)
@@ -195,6 +192,4 @@ def spliced(tiles: Tensor, plan: Windows) -> Tensor:
     )
     if cells != tuple(tiles.shape[2:]):
         tiles = F.interpolate(tiles, cells, mode="bilinear", align_corners=False)
-    axes = zip((plan.rows, plan.columns), cells, strict=True)
-    rows, columns = (on(tiles.device, Axis.joined, axis, count).to(tiles) for axis, count in axes)
-    return rows @ plan.lattice(tiles) @ columns.T
+    return plan.joined(tiles)

@@ -267,7 +267,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         """Labels (H, W) of refined maps after every step on labels."""
         labels = self.labelling.labels(maps)
         for step in self.label_steps:
-            labels = step.revise(labels, maps, self.labelling, picture)
+            labels = step.revise(labels, maps, picture)
         return labels
 
     def _forward(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..towers.kept import on
 
 PADDINGS = ("stretch", "symmetric")
 LARGEST = 2**24  # entries of an operator that is held as a matrix
@@ -209,6 +210,15 @@ class Windows:
         """Patch scores (N, Q, h, w) of all windows -> (Q, rows · h, columns · w)."""
         tiles = scores.unflatten(0, (len(self.rows.starts), len(self.columns.starts)))
         return tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+    def joined(self, tiles: Tensor) -> Tensor:
+        """Cells (N, C, h, w) of all windows on one canvas (C, rows, columns), averaged where windows overlap.
+
+        Starts and sides are multiples of the patch, h and w of a window's patches.
+        """
+        axes = zip((self.rows, self.columns), tiles.shape[2:], strict=True)
+        rows, columns = (on(tiles.device, Axis.joined, axis, count).to(tiles) for axis, count in axes)
+        return rows @ self.lattice(tiles) @ columns.T
 
 
 def windows(

@@ -9,7 +9,8 @@ from made_parity import features, make, off, read, reference_of, stored
 
 from sclip_seg.measure.parity import fsa, pearl
 from sclip_seg.measure.parity.names import options
-from sclip_seg.measure.parity.segmentors import segmented
+from sclip_seg.measure.parity.segmentors import guided_segmentor, segmented
+from sclip_seg.measure.parity.standins import CHANNELS
 from sclip_seg.measure.parity.visual import last_block
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not say how its weights were trained")
@@ -133,7 +134,7 @@ def test_pearl_s_segmentor(name, folder):
 
 def fed_back(reference, name, grid, text):
     """FSA's arrays of an input and a guide of that name, float64 from the values on."""
-    guide = reference.recipe.tiny_guide(f"{name}/guide", fsa.CHANNELS, *grid).double()
+    guide = reference.recipe.tiny_guide(f"{name}/guide", CHANNELS, *grid).double()
     tower = reference.backbone(dict(type="MaskCLIP"))
     trace = tower.trace(reference.input(name))
     values = trace.fold(trace.qkv(-1).v[:, :, 1:].transpose(1, 2).flatten(2)).double()
@@ -180,7 +181,7 @@ def test_a_second_pass_on_any_input_and_guide(folder):
 
 def test_fsa_s_segmentor(folder):
     with reference_of(folder) as reference:
-        model = fsa.with_stand_in(reference, "voc20")
+        model = guided_segmentor(reference, "fsa", "voc20")
         seen = segmented(model, folder / "photos" / "here.png", lambda classes: classes)
         arrays = {
             "text": model.text.features.numpy(),

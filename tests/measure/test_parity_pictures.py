@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from made_parity import make, off, read, reference_of, stored
 
-from sclip_seg.measure.parity import gla, lposs
-from sclip_seg.measure.parity.segmentors import segmented
+from sclip_seg.measure.parity import lposs
+from sclip_seg.measure.parity.segmentors import guided_segmentor, segmented
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not say how its weights were trained")
 GENERATOR = torch.Generator().manual_seed(3)
@@ -119,7 +119,7 @@ def photo(folder):
 def test_gla_s_segmentor_where_safe(folder):
     path = photo(folder)
     with reference_of(folder) as reference:
-        model = gla.with_stand_in(reference, "toy")
+        model = guided_segmentor(reference, "gla_clip", "toy")
         seen = segmented(model, path, lambda classes: classes)
         sure = seen.sure
         arrays = {

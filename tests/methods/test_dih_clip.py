@@ -1,18 +1,17 @@
 """DIH-CLIP: its features against the float64 formula, who is selected by hand, and the spec's assertions."""
 
 from dataclasses import replace
+from functools import partial
 
+import calibrated
 import formulas_dih as formulas
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from formulas_paths import tower_weights
-from torch import Tensor
+from calibrated import far
 
 from sclip_seg.errors import InputError
 from sclip_seg.methods.dih_clip import entropies, selected, trained
-from sclip_seg.towers.encoder import DenseCLIP
 
 SIZES = [(32, 32), (24, 40), (48, 16), (56, 48)]
 TINY = formulas.Settings(mid=3, post=1, fused=(1, 2, 3))  # blocks 9, 4 and 4 to 10 of 12, in a tower of 4
@@ -25,22 +24,9 @@ OPTIONS = [
 ]
 
 
-def windows(dense: DenseCLIP, image: Tensor, **changes) -> list[formulas.Window]:
-    """Of each window by the float64 formula, from the trunk's start as the trunk computes it."""
-    trace = dense.trace(image, blocks=(-5,))
-    starts, settings = trace.states[-1].double().numpy(), replace(TINY, **changes)
-    return [formulas.window(start, tower_weights(dense.clip.visual), trace.grid, settings) for start in starts]
-
-
-def reference(dense: DenseCLIP, image: Tensor, **changes) -> Tensor:
-    """Features by the formula."""
-    found = [window.features for window in windows(dense, image, **changes)]
-    return torch.from_numpy(np.stack(found)).transpose(1, 2).unflatten(2, dense.trace(image).grid)
-
-
-def far(features: Tensor, other: Tensor) -> float:
-    """The largest difference between unit features."""
-    return float((F.normalize(features.double(), dim=1) - F.normalize(other.double(), dim=1)).abs().max())
+windows, reference = (
+    partial(by_formula, formulas.window, TINY) for by_formula in (calibrated.windows, calibrated.reference)
+)
 
 
 @pytest.mark.parametrize("heads", [2, 4])

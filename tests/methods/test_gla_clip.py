@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sclip_seg.methods import gla_clip
 from sclip_seg.methods.gla_clip import proxy_similarity
+from sclip_seg.methods.proxyclip import values_on
 from sclip_seg.picture.picture import Picture
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 
@@ -291,7 +292,7 @@ def test_the_weights_of_a_window_are_those_of_its_features(build_dense, pictures
     with torch.no_grad():
         maps, features = dense.attention_maps(image, None), dense(image)
         trace = dense.trace(image)
-        values = gla_clip.values_on(trace, maps.grid)
+        values = values_on(trace, maps.grid)
         assert (maps.prefix, maps.grid, maps.weights.shape) == (0, (6, 8), (2, 1, 48, 48))
         torch.testing.assert_close(maps.weights.sum(-1), torch.ones(2, 1, 48))
         mixed = trace.joint(trace.blocks[-1].attn.out_proj(maps.weights[:, 0] @ values))

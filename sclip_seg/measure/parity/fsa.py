@@ -15,11 +15,11 @@ import torch.nn.functional as F
 
 from ...methods.fsa import feedback, isolated, kept, likeness, predictions
 from ...methods.proxyclip import ProxyCLIP
-from ...picture.segmentor import OpenVocabSegmentor
 from ...words.text import TextBank
 from .datasets import dataset_named
 from .names import Words, merged, options
 from .outcome import Part, differing, gap, thinned
+from .proxyclip import guided_input
 from .reading import Check, File, Group, reads
 from .reference import Reference
 from .segmentors import (
@@ -27,14 +27,14 @@ from .segmentors import (
     Seen,
     bank_checks,
     best,
+    guided_segmentor,
     labels,
     largest_probability,
     photo_checks,
     score_maps,
     segmented,
-    segmentor,
 )
-from .standins import CHANNELS, CosineGuide, GivenGuide, grid_of
+from .standins import GivenGuide
 from .visual import TOWER, compared, of_tail, sure
 
 GUIDE = dict(type=GivenGuide.__name__)
@@ -66,12 +66,7 @@ def second_pass(reference: Reference, group: Group) -> Iterator[Part]:
     settings = merged(OWN, options(prefix, WORDS))
     queries = bank(reference, settings.pop("queries", None))
     backbone = reference.backbone(**settings)
-    name, plus, guide = inputs.partition("+")
-    if not plus:
-        raise ValueError(f"{inputs} names no guide (INPUT+GUIDE)")
-    image = reference.input(name)
-    grid = grid_of(len(group["probe"]), tuple(image.shape[2:]))
-    backbone.tail.guide.features = reference.recipe.tiny_guide(guide, CHANNELS, *grid)
+    image = guided_input(reference, inputs, backbone.tail.guide, group)
     yield from compared(backbone(image, queries)[0].flatten(1).T, group, risky=group.get("risky"))
     if not isinstance(backbone.tail, ProxyCLIP):
         base = backbone.tail.base(backbone.trace(image))
@@ -130,14 +125,6 @@ MAPS = {key: partial(loosened, key, compare) for key, compare in COMPARED.items(
 def end_to_end(reference: Reference, file: File, called: str) -> Iterator[Check]:
     """The segmentor by our config of the dataset."""
     dataset = dataset_named(called)
-    title, model = f"fsa on {dataset}", cache(lambda: with_stand_in(reference, dataset))
+    title, model = f"fsa on {dataset}", cache(lambda: guided_segmentor(reference, "fsa", dataset))
     yield from bank_checks(file, title, model)
     yield from photo_checks(reference, file, title, lambda photo: segmented(model(), photo, lambda c: c), MAPS)
-
-
-def with_stand_in(reference: Reference, dataset: str) -> OpenVocabSegmentor:
-    """The segmentor with the stand-in for DINO-B/8."""
-    guide = dict(type=CosineGuide.__name__, unit=8, _delete_=True)
-    model = segmentor(reference, "fsa", dataset, {"model.backbone.tail.guide": guide})
-    model.backbone.tail.guide.draw(reference.recipe, "frontier/standin8")
-    return model

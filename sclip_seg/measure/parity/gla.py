@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...methods.gla_clip import GLACLIP, proxy_similarity, unit_tokens
-from ...picture.segmentor import OpenVocabSegmentor
+from ...methods.gla_clip import GLACLIP, proxy_similarity
+from ...methods.proxyclip import unit_tokens
 from .datasets import dataset_named
 from .names import Words, merged, options
 from .outcome import Part, differing, gap, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
-from .segmentors import segmentor, segmentor_checks
-from .standins import CosineGuide, GivenGuide, in_32nds
+from .segmentors import guided_segmentor, segmentor_checks
+from .standins import GivenGuide, in_32nds
 from .visual import TOWER, compared, compared_rows, of_tail, sure
 
 ROWS = (263, 523)  # every so many-th row of P is kept
@@ -116,12 +116,5 @@ def through_tower(reference: Reference, group: Group, given: Group) -> Iterator[
 def end_to_end(reference: Reference, file: File, called: str) -> Iterator[Check]:
     """The segmentor by our config of the dataset."""
     dataset = dataset_named(called)
-    yield from segmentor_checks(reference, file, f"gla on {dataset}", cache(lambda: with_stand_in(reference, dataset)))
-
-
-def with_stand_in(reference: Reference, dataset: str) -> OpenVocabSegmentor:
-    """The segmentor with the stand-in for DINO-B/8."""
-    guide = dict(type=CosineGuide.__name__, unit=8, _delete_=True)
-    model = segmentor(reference, "gla_clip", dataset, {"model.backbone.tail.guide": guide})
-    model.backbone.tail.guide.draw(reference.recipe, "frontier/standin8")
-    return model
+    model = cache(lambda: guided_segmentor(reference, "gla_clip", dataset))
+    yield from segmentor_checks(reference, file, f"gla on {dataset}", model)

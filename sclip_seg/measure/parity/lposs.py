@@ -9,16 +9,14 @@ A head's own `.options` say all; where it has none, words in it change those of 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...methods.lposs import LPOSS, SMALLEST, Graph, LPOSSPlus, lab, pixel_graph
-from ...picture.picture import Picture, Scores
+from ...picture.picture import Scores
 from ...picture.scores import DenseMaps, StitchedMaps
 from ...picture.segmentor import OpenVocabSegmentor
 from ...picture.window import Axis, Windows
@@ -27,7 +25,7 @@ from .names import UnknownName, Words, options
 from .outcome import CLOSE, Part, differing, factor, gap, relative, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
-from .segmentors import bank_checks, photo_checks, read_photo, segmentor
+from .segmentors import Looked, bank_checks, photo_checks, segmentor
 from .standins import CHANNELS, CosineGuide, GivenGuide, in_32nds
 from .visual import visual
 
@@ -145,18 +143,8 @@ def entries(graph: Graph) -> Tensor:
     return torch.tensor(nodes + len(torch.cat(places).unique()))
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A photo on its way through a segmentor."""
-
-    model: OpenVocabSegmentor
-    photo: Path
-
-    @cached_property
-    def picture(self) -> Picture:
-        """After the trunk."""
-        (picture,) = self.model.look(*read_photo(self.model, self.photo))
-        return picture
+class Seen(Looked):
+    """A photo, and its scores as they are spread."""
 
     @cached_property
     def first(self) -> Scores:

@@ -9,23 +9,20 @@ maps, and the second that of what was solved.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...methods.pearl import Diffusion, LaplacianPropagation, aligned, grey_cells, rotation, text_similarity
-from ...picture.picture import Picture, Scores, Whole
+from ...picture.picture import Scores, Whole
 from ...picture.scores import DenseMaps, StitchedMaps
-from ...picture.segmentor import OpenVocabSegmentor
 from .datasets import dataset_named
 from .names import Words
 from .outcome import CLOSE, Part, gap, thinned
 from .reading import Check, File, Group, reads
 from .reference import Reference
-from .segmentors import Segmented, bank_checks, best, labels, largest_probability, photo_checks, read_photo, segmentor
+from .segmentors import Looked, Segmented, bank_checks, best, labels, largest_probability, photo_checks, segmentor
 from .standins import in_32nds
 from .visual import Seen, last_block, of_tail, visual
 
@@ -130,18 +127,8 @@ def every(maps: Tensor, shape: tuple[int, ...], steps: tuple[int, int]) -> Tenso
     return maps[:: 1 if shape[0] == len(maps) else 3, :: steps[0], :: steps[1]]
 
 
-@dataclass(frozen=True)
-class Refined:
-    """A photo on its way through the segmentor."""
-
-    model: OpenVocabSegmentor
-    photo: Path
-
-    @cached_property
-    def picture(self) -> Picture:
-        """After the trunk."""
-        (picture,) = self.model.look(*read_photo(self.model, self.photo))
-        return picture
+class Refined(Looked):
+    """A photo, before and after the refinement."""
 
     @cached_property
     def first(self) -> StitchedMaps:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 
+from torch import Tensor
+
 from .names import Words, merged, options
 from .outcome import Part
 from .reading import Check, File, Group, reads
@@ -28,10 +30,16 @@ def features(reference: Reference, group: Group) -> Iterator[Part]:
     """Of the patches of the guide's grid, which the probes count."""
     prefix, _, inputs = group.head.rpartition(".")
     backbone = reference.backbone(**merged(OWN, options(prefix, WORDS)))
-    name, plus, guide = inputs.partition("+")
+    image = guided_input(reference, inputs, backbone.tail.guide, group)
+    yield from compared(backbone(image)[0].flatten(1).T, group)
+
+
+def guided_input(reference: Reference, names: str, guide: GivenGuide, group: Group) -> Tensor:
+    """The input of `INPUT+GUIDE`; the guide gets its features, on the grid that the probes count."""
+    name, plus, of_guide = names.partition("+")
     if not plus:
-        raise ValueError(f"{inputs} names no guide (INPUT+GUIDE)")
+        raise ValueError(f"{names} names no guide (INPUT+GUIDE)")
     image = reference.input(name)
     grid = grid_of(len(group["probe"]), tuple(image.shape[2:]))
-    backbone.tail.guide.features = reference.recipe.tiny_guide(guide, CHANNELS, *grid)
-    yield from compared(backbone(image)[0].flatten(1).T, group)
+    guide.features = reference.recipe.tiny_guide(of_guide, CHANNELS, *grid)
+    return image

@@ -23,6 +23,7 @@ from torch import Tensor
 from ...config import CONFIGS, load_config
 from ...errors import InputError, near
 from ...options import put
+from ...picture.picture import Picture
 from ...picture.scores import DenseMaps, StitchedMaps
 from ...picture.segmentor import OpenVocabSegmentor
 from .datasets import method_and_dataset
@@ -30,6 +31,7 @@ from .names import UnknownName
 from .outcome import CLOSE, Part, differing, factor, gap, thinned
 from .reading import Check, File, Group, reads
 from .reference import ARCH, Reference
+from .standins import CosineGuide
 
 # Where a drawing is flat, PAMR divides rounding by rounding: 2e-3 of the maps even between one thread and two on a CPU.
 FLAT = 5e-4  # of maps after it, on a GPU, before the factor of all tolerances there
@@ -65,6 +67,28 @@ def segmentor(reference: Reference, method: str, dataset: str, options: Mapping 
     model = MODELS.build(config.model).eval().to(reference.device)
     model.prepare()
     return model
+
+
+def guided_segmentor(reference: Reference, method: str, dataset: str) -> OpenVocabSegmentor:
+    """A segmentor whose tail has the stand-in for DINO-B/8 as its guide."""
+    guide = dict(type=CosineGuide.__name__, unit=8, _delete_=True)
+    model = segmentor(reference, method, dataset, {"model.backbone.tail.guide": guide})
+    model.backbone.tail.guide.draw(reference.recipe, "frontier/standin8")
+    return model
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A photo on its way through a segmentor, step by step, for a method whose steps the reference has."""
+
+    model: OpenVocabSegmentor
+    photo: Path
+
+    @cached_property
+    def picture(self) -> Picture:
+        """After the trunk."""
+        (picture,) = self.model.look(*read_photo(self.model, self.photo))
+        return picture
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 
 from ...registry import STEPS
-from ..picture import Picture, Scores, Whole
+from ..picture import Picture
 from ..scores import DenseMaps, StitchedMaps
 from .step import ScoreStep
 
@@ -20,4 +20,4 @@ class ClassMaximum(ScoreStep):
         scores, text = maps.at(size).dense(), picture.text
         owner = text.owner[:, None, None].expand_as(scores)
         largest = scores.new_full((text.classes, *size), -torch.inf).scatter_reduce(0, owner, scores, "amax")
-        return Scores(largest[text.owner][None], Whole(size)).maps(tuple(maps.shape[1:]))
+        return picture.scored(largest[text.owner][None], whole=True).maps(tuple(maps.shape[1:]))

@@ -29,7 +29,7 @@ from ...registry import GUIDES, STEPS
 from ...settings import Natural, Range, Real, Share, checked
 from ...towers.checkpoint import read
 from ..picture import Picture
-from ..scores import DenseMaps, Labelling, StitchedMaps
+from ..scores import DenseMaps, StitchedMaps
 from .step import LabelStep
 
 PARTS = ("prompt_encoder.", "mask_decoder.")
@@ -85,11 +85,11 @@ class SAMRefinement(LabelStep):
         for part in (self.prompt_encoder, self.mask_decoder):
             part.float()
 
-    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, labelling: Labelling, picture: Picture) -> Tensor:
+    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
         seen = picture.last_attention(self.guide)
         if seen.embedding is None:
             raise InputError(f"SAMRefinement needs a SAMGuide, and its guide is a {type(self.guide).__name__}")
-        return self.redraw(labels, labelling.probabilities(maps), seen.embedding, seen.size)
+        return self.redraw(labels, picture.labelling.probabilities(maps), seen.embedding, seen.size)
 
     @torch.no_grad()
     def redraw(self, labels: Tensor, probability: Tensor, embedding: Tensor, size: tuple[int, int]) -> Tensor:

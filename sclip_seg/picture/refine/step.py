@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..picture import Picture
-from ..scores import DenseMaps, Labelling, StitchedMaps
+from ..scores import DenseMaps, StitchedMaps
 
 
 class ScoreStep(nn.Module):
@@ -27,8 +27,8 @@ class LabelStep(nn.Module):
     needs_original: bool = False
     """Whether it looks at the picture at its full size."""
 
-    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, labelling: Labelling, picture: Picture) -> Tensor:
-        """Refined labels (H, W); `maps` are the refined scores that the first labels were made of, by `labelling`."""
+    def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
+        """Refined labels (H, W); `maps` are the refined scores that the first labels were made of."""
         return self(labels, picture.image)
 
     def forward(self, labels: Tensor, image: Tensor) -> Tensor:
