@@ -2,9 +2,9 @@
 
 `ATTENTION` holds functions `(QKV, **options) -> Attention | Tensor (N, heads, T, T)`: the weights a patch
 gives to the others. `TAILS` holds modules that read the end of the network, `GUIDES` second models that a
-method may ask, `STAGES` what acts on a picture's scores before they are stitched, `STEPS` the refinements of
-score maps and labels. Building an attention binds its options, and whatever is built is held against the
-annotations of its settings (`settings.py`) first.
+method may ask, `REGIONS` those who find a picture's regions, `STAGES` what acts on a picture's scores before they are
+stitched, `STEPS` the refinements of score maps and labels. Building an attention binds its options, and whatever is
+built is held against the annotations of its settings (`settings.py`) first.
 """
 
 import inspect
@@ -18,14 +18,16 @@ from mmengine.registry import MODELS, Registry, build_from_cfg
 from .errors import InputError
 from .settings import check_settings
 
-__all__ = ["ATTENTION", "GUIDES", "MODELS", "STAGES", "STEPS", "TAILS", "one_of_each_guide"]
+__all__ = ["ATTENTION", "GUIDES", "MODELS", "REGIONS", "STAGES", "STEPS", "TAILS", "one_of_each_guide"]
 
-_built: ContextVar[dict[str, object] | None] = ContextVar("guides of the model that is being built", default=None)
+_built: ContextVar[dict[str, object] | None] = ContextVar(
+    "second models of the model that is being built", default=None
+)
 
 
 @contextmanager
 def one_of_each_guide() -> Iterator[None]:
-    """Within it, guides of one config are one module: what a model's tail, stages and steps ask is asked once."""
+    """Within it, guides, or providers, of one config are one module: what a model's parts ask is asked once."""
     token = _built.set({})
     try:
         yield
@@ -55,8 +57,9 @@ def _build(config: dict, registry: Registry, **others: object) -> object:
     return build_from_cfg(config, registry, **others)
 
 
-def _build_guide(config: dict, registry: Registry, **others: object) -> object:
-    built, key = _built.get(), repr(sorted(config.items()))
+def _build_once(config: dict | str, registry: Registry, **others: object) -> object:
+    config = {"type": config} if isinstance(config, str) else config
+    built, key = _built.get(), repr((registry.name, sorted(config.items())))
     if built is None:
         return _build(config, registry, **others)
     if key not in built:
@@ -66,6 +69,7 @@ def _build_guide(config: dict, registry: Registry, **others: object) -> object:
 
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
 TAILS = Registry("tail", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
-GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
+GUIDES = Registry("guide", scope="mmseg", build_func=_build_once, locations=["sclip_seg.towers.guide"])
+REGIONS = Registry("regions", scope="mmseg", build_func=_build_once, locations=["sclip_seg.regions"])
 STAGES = Registry("stage", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
 STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.picture.refine", "sclip_seg.methods"])

@@ -43,6 +43,8 @@ class Tail(nn.Module):
     """Whether `read` looks at the whole picture as one window, beside its windows."""
     beside: tuple[str, ...] = ()
     """Texts of no class that `TextBank.beside` shall hold."""
+    second_tower: nn.Module | None = None
+    """Another CLIP (`DenseCLIP`), whose texts for the same words `TextBank.second` shall hold."""
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 
