@@ -51,6 +51,15 @@ COUNTS = {
     "voc21_sfp": (21, 56),
     "voc20_sfp": (20, 30),
     "cityscapes_sfp": (19, 19),
+    "voc21_corrclip": (21, 46),
+    "voc20_corrclip": (20, 20),
+    "context60_corrclip": (60, 60),
+    "context59_corrclip": (59, 59),
+    "coco_object_corrclip": (81, 96),
+    "coco_stuff171_corrclip": (171, 171),
+    "cityscapes_corrclip": (19, 19),
+    "cityscapes_corrclip2": (19, 19),
+    "ade20k_corrclip": (150, 150),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
     "toy_stuff": (18, 18),
@@ -167,6 +176,29 @@ def test_sfp_asks_for_people(name, base, renamed):
     found = tuple(tuple(query.replace("person", "people") for query in queries) for queries in load(base).classes)
     assert load(name).classes == found
     assert sum(query.startswith("people") for query in load(name).queries) == renamed
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        *(("voc21", "voc21_bg26_plain"), ("voc20", "voc20_plain"), ("coco_object", "coco_object_bg17")),
+        *((name, name) for name in ("context60", "context59", "coco_stuff171", "cityscapes", "ade20k")),
+    ],
+)
+def test_corrclip_asks_for_people_and_no_bed_behind(name, base):
+    found = [tuple("people" if query == "person" else query for query in queries) for queries in load(base).classes]
+    if name == "coco_object":
+        found[0] = tuple(query for query in found[0] if query != "bed")
+    assert load(f"{name}_corrclip").classes == tuple(found)
+    assert found != [*load(base).classes]
+
+
+def test_people_on_streets_are_one_query_in_its_second_version():
+    found = tuple(
+        (*queries,) if queries != ("people",) else ("people, person",)
+        for queries in load("cityscapes_corrclip").classes
+    )
+    assert load("cityscapes_corrclip2").classes == found
 
 
 def test_lposs_asks_for_a_monitor_in_one_word():
