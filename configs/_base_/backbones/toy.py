@@ -22,5 +22,5 @@ toy_guide = dict(
         fc_norm=False,
     ),
 )
-# Regions by colour, of a world of plain things on grounds.
-toy_regions = dict(type="felzenszwalb", scale=100.0, sigma=0.8, min_size=20)
+# Regions by colour, of a world of plain things on grounds: its borders are sharp, its things small.
+toy_regions = dict(type="felzenszwalb", scale=100.0, sigma=0.5, min_size=20)
