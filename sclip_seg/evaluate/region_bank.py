@@ -1,12 +1,13 @@
-"""Make a bank of regions from a folder of pictures, for CorrCLIPv2 to look up what its regions are like.
+"""Make a bank of regions from a folder of pictures, for CorrCLIPv2.
 
     sclip-seg region-bank PICTURES --out bank.safetensors
-    sclip-seg region-bank PICTURES --out bank.safetensors --auxiliary dfn_vit_b16
+    sclip-seg region-bank PICTURES --out bank.safetensors \\
+        --auxiliary dfn_vit_b16
 
 As released: values are CorrCLIP's features without merging (short side 448,
 windows of 336, DINO), keys the features of CorrCLIPv2's guide, of the mean over
 a region. Their settings are those of the two methods' configs; --cfg-options
-changes both.
+changes CorrCLIP's.
 """
 
 from collections.abc import Iterable, Iterator

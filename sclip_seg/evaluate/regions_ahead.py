@@ -1,11 +1,12 @@
-"""Find the regions of a dataset's pictures ahead, and keep them for the runs that ask for them.
+"""Find the regions of a dataset's pictures ahead, and keep them for the runs.
 
     sclip-seg regions voc21 --provider sam2
-    sclip-seg regions toy --provider felzenszwalb --cfg-options scale=300 --show-dir drawn
+    sclip-seg regions toy --provider felzenszwalb --show-dir drawn \\
+        --cfg-options sigma=0.5 min_size=20
 
-Pictures whose regions are kept already are passed over, so that the same command
-goes on with one that was stopped. A run finds them where its config names the
-same provider, with the same settings and weights.
+Pictures whose regions are kept already are passed over, so that the same
+command goes on with one that was stopped. A run finds them where its config
+names the same provider, with the same settings and weights.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """What the official configs say, by method and benchmark: the tables that our config files are held against."""
 
+import protocols_corrclip
+
 
 def last_block(attention, whole):
     attention = attention if isinstance(attention, dict) else dict(type=attention)
@@ -155,19 +157,7 @@ PUBLISHED = {
         "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
     },
 }
-PUBLISHED["corrclip"] = {
-    "voc21": (336, 336, 112, 40, 0.2, 0, 46, "voc21_corrclip"),
-    "voc20": (336, 336, 112, 40, 0, 0, 20, "voc20_corrclip"),
-    "context60": (336, 336, 112, 40, 0.15, 0, 60, "context60_corrclip"),
-    "context59": (336, 336, 112, 40, 0, 0, 59, "context59_corrclip"),
-    "coco_object": (336, 336, 112, 40, 0.25, 0, 96, "coco_object_corrclip"),
-    "coco_stuff164k": (336, 336, 112, 40, 0, 0, 171, "coco_stuff171_corrclip"),
-    "cityscapes": (448, 224, 112, 40, 0, 0, 19, "cityscapes_corrclip"),
-    "ade20k": (448, 336, 112, 40, 0, 0, 150, "ade20k_corrclip"),
-}
-PUBLISHED["corrclip_v2"] = PUBLISHED["corrclip"] | {
-    "cityscapes": (784, 224, 112, 40, 0, 0, 19, "cityscapes_corrclip2"),
-}
+PUBLISHED |= protocols_corrclip.PUBLISHED
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 # How their windows are padded.
@@ -184,8 +174,6 @@ DINO_B8, DINO_B16 = (
     dict(type="TimmGuide", arch=f"vit_base_patch{patch}_224.dino", pretrained="timm") for patch in (8, 16)
 )
 SAM_B = dict(type="SAMGuide", arch="samvit_base_patch16.sa1b", pretrained="timm")
-RADIO = dict(type="TimmGuide", arch="vit_large_patch16_radio_v3.c_radio", pretrained="timm", positions="gem")
-SAM2, VOTE = dict(type="sam2"), dict(type="RegionVote", void="smallest")
 PAMR = dict(type="PAMR", steps=10, dilations=(8, 16))
 MASKCLIP = dict(type="MaskCLIP", residual=True, mlp=True)
 # The tail of each method with its settings on VOC21 (those that differ by benchmark are in TUNED), its templates,
@@ -221,14 +209,6 @@ METHODS = {
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
     ),
-    "corrclip": (
-        dict(type="CorrCLIP", guide=DINO_B8, regions=SAM2, sharpness=4.0, merge=0.2, void="smallest"),
-        *("imagenet80", [VOTE], "sclip"),
-    ),
-    "corrclip_v2": (
-        dict(type="CorrCLIPv2", guide=RADIO, regions=SAM2, bank=None, neighbours=20, weight=0.5, finer=2),
-        *("imagenet80", [VOTE], "sclip"),
-    ),
     "pearl": (
         *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
         *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),
@@ -239,6 +219,7 @@ METHODS = {
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
 }
+METHODS |= protocols_corrclip.METHODS
 # What revises the scores before they are stitched, the tower, and the weights that the released code takes.
 LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
 STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS]}

@@ -76,6 +76,13 @@ def scope(f: Array, ids: Array, void: int, sharpness: float) -> tuple[Array, flo
     return a, margin
 
 
+def all_void(guide: Array, finer: int | None = None) -> Array:
+    """A (1, P, P) where no region is known, of a guide's features (C, H, W), or of them on a finer grid."""
+    if finer is not None:
+        guide = bilinear(guide / np.sqrt((guide**2).sum(0)), tuple(finer * side for side in guide.shape[1:]))
+    return scope(unit(places(guide)), np.full(guide.shape[1:], VOID), VOID, 4.0)[0][None]
+
+
 def stream(x: Array, w: LastBlockWeights, grid: tuple[int, int], a: Array, fine: tuple[int, int]) -> Array:
     """W_o A V + b_o with V on the fine grid."""
     v = np.concatenate(list(project(x, w, grid).v), axis=1)[1:]

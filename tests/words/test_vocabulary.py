@@ -178,29 +178,6 @@ def test_sfp_asks_for_people(name, base, renamed):
     assert sum(query.startswith("people") for query in load(name).queries) == renamed
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [
-        *(("voc21", "voc21_bg26_plain"), ("voc20", "voc20_plain"), ("coco_object", "coco_object_bg17")),
-        *((name, name) for name in ("context60", "context59", "coco_stuff171", "cityscapes", "ade20k")),
-    ],
-)
-def test_corrclip_asks_for_people_and_no_bed_behind(name, base):
-    found = [tuple("people" if query == "person" else query for query in queries) for queries in load(base).classes]
-    if name == "coco_object":
-        found[0] = tuple(query for query in found[0] if query != "bed")
-    assert load(f"{name}_corrclip").classes == tuple(found)
-    assert found != [*load(base).classes]
-
-
-def test_people_on_streets_are_one_query_in_its_second_version():
-    found = tuple(
-        (*queries,) if queries != ("people",) else ("people, person",)
-        for queries in load("cityscapes_corrclip").classes
-    )
-    assert load("cityscapes_corrclip2").classes == found
-
-
 def test_lposs_asks_for_a_monitor_in_one_word():
     assert load("voc21_lposs").names[-1] == load("voc20_lposs").names[-1] == "tvmonitor"
 
