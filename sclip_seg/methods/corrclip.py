@@ -36,11 +36,13 @@ from ..settings import Positive, Share
 from ..towers.attention import AttentionMaps
 from ..towers.block import feed_forward
 from ..towers.tail import Tail, cosines
+from ..towers.together import once
 from ..towers.trace import QKV, Trace, Trunk
 from .proxyclip import resampled_values
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
+    from ..regions.provider import RegionProvider
     from ..words.text import TextBank
 
 SPATIAL = {12: range(6, 11), 24: range(11, 23), 32: range(3, 31)}  # blocks of the spatial stream, from 1, by depth
@@ -91,6 +93,10 @@ class CorrCLIP(Tail):
         self.guide, self.regions = GUIDES.build(guide), REGIONS.build(regions)
         self.unit, self.sharpness, self.merge, self.void = self.guide.unit, sharpness, merge, void
 
+    @property
+    def provider(self) -> RegionProvider:
+        return self.regions
+
     def reads(self, depth: int) -> Iterable[int]:
         """All inputs of blocks."""
         return [block - depth for block in range(-1, depth - 1)]
@@ -98,7 +104,7 @@ class CorrCLIP(Tail):
     def gather(self, trace: Trace, text: TextBank | None) -> dict[str, Tensor]:
         """The inputs of all blocks, (N, L, T, C), and the guide's features (N, C', H', W')."""
         states = torch.stack([trace.before(block) for block in range(trace.depth)], dim=1)
-        return {"states": states, "guide": self.guide.query_plus_key(trace.pixels)}
+        return {"states": states, "guide": self.sums(trace)}
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows without regions: all is void."""
@@ -125,7 +131,12 @@ class CorrCLIP(Tail):
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """A of windows without regions, the same for all heads."""
-        return self.shown(self.guide.query_plus_key(trace.pixels))
+        return self.shown(self.sums(trace))
+
+    def sums(self, trace: Trace) -> Tensor:
+        """q + k of the guide's last block in windows, (N, C', H', W')."""
+        pixels = trace.pixels
+        return once("guide's q + k", self.guide, pixels, compute=lambda: self.guide.query_plus_key(pixels))
 
     def shown(self, features: Tensor) -> AttentionMaps:
         """A of windows with a guide's features (N, C', H', W') and no regions."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
 from ..picture.picture import in_units
@@ -33,6 +33,7 @@ from .corrclip import CorrCLIP
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
+    from ..towers.encoder import DenseCLIP
     from ..words.text import TextBank
 
 
@@ -78,7 +79,7 @@ class CorrCLIPv2(CorrCLIP):
         self.auxiliary = None if auxiliary is None else MODELS.build({"tail": plain, **auxiliary})
 
     @property
-    def second_tower(self) -> nn.Module | None:
+    def second_tower(self) -> DenseCLIP | None:
         """That of the auxiliary values."""
         return self.auxiliary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import cv2
@@ -18,6 +19,7 @@ from ..regions.regions import MOST, Regions, nearest
 from ..towers.guide import Guide, LastAttention
 from ..towers.kept import on
 from ..towers.tail import Gathered
+from ..towers.together import once
 from ..towers.trace import Trunk
 from ..words.text import TextBank
 from .scores import Labelling, StitchedMaps
@@ -82,9 +84,9 @@ class Picture:
     `image` (3, h, w) is the network's input, normalised; `fitted` the same as windows were cut from it; `size` (H, W)
     that of the labels; `original` (3, H, W) the picture as the pipeline delivered it, uint8 BGR, where something asked
     for it, and `name` its file's, without the suffix. `plan` are the windows, `gathered` what the tail kept of each,
-    `whole` what it kept of the picture as one window, where it asks for that; `text` the queries, `labelling` what
-    their scores become labels by, `trunk` the parts that the end of the network is read with. A second model is asked
-    when something first wants to know, and once.
+    `whole` what it kept of the picture as one window, where it asks for that; `text` the queries, `rule` what their
+    scores become labels by, `trunk` the parts that the end of the network is read with, `provider` who finds the
+    regions that the method looks at, if it does. A second model is asked when something first wants to know, and once.
     """
 
     image: Tensor
@@ -95,11 +97,22 @@ class Picture:
     text: TextBank
     trunk: Trunk
     batch: int
-    labelling: Labelling
+    rule: Labelling
     original: Tensor | None = None
     whole: Gathered | None = None
     name: str = ""
+    provider: RegionProvider | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def labelling(self) -> Labelling:
+        """What the scores become labels by. Who asks makes scores for that rule alone (`for_any_labelling`)."""
+        self._known["labelling"] = True
+        return self.rule
+
+    def for_any_labelling(self) -> bool:
+        """Whether nothing that was computed of the picture so far has asked how scores become labels."""
+        return "labelling" not in self._known
 
     def scored(self, tiles: Tensor, whole: bool = False) -> Scores:
         """Tiles (N, Q, h, w) as scores of the windows; or, of a single one, of the `whole` picture."""
@@ -107,7 +120,7 @@ class Picture:
 
     def windows(self) -> Iterator[Tensor]:
         """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
-        return (self.trunk.rgb(batch) for batch in self.plan.cut([self.fitted], self.batch))
+        return (self.trunk.rgb(batch) for batch in self.plan.batches([self.fitted], self.batch))
 
     def features(self, guide: Guide) -> Tensor:
         """The guide's features of each window, (N, C, h, w)."""
@@ -115,30 +128,24 @@ class Picture:
 
     def whole_features(self, guide: Guide) -> Tensor:
         """The guide's features of the original as one picture, (1, C, h, w), at the nearest size that it divides."""
-        return self.once((guide, "whole features"), lambda: guide(in_units(self.original_rgb(), guide.unit)))
-
-    def original_rgb(self) -> Tensor:
-        """The original as RGB in [0, 1], (1, 3, H, W)."""
-        return torch.from_numpy(self.pixels()).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+        place, compute = str(self.image.device), partial(self._whole_features, guide)
+        return self.once((guide, "whole features"), lambda: once("whole", guide, place, self.original, compute=compute))
 
     def values(self, guide: Guide) -> Tensor:
         """The values of the guide's last block in each window, heads joined, (N, C, h, w)."""
-        return self.once((guide, "values"), lambda: torch.cat([guide.values(window) for window in self.windows()]))
+        return self.once((guide, "values"), lambda: torch.cat([_values(guide, window) for window in self.windows()]))
 
     def last_attention(self, guide: Guide) -> LastAttention:
         """The guide's last block over the whole picture, as `view` shows it."""
-        return self.once((guide, "last attention"), lambda: guide.last_attention(self.view()))
+        picture = self.view()
+        return once("last attention", guide, picture, compute=lambda: guide.last_attention(picture))
 
-    def regions(self, provider: RegionProvider) -> Regions:
-        """The picture's regions as a hard map, at its full size (H, W)."""
-        return self.once((provider, "regions"), lambda: provider(self.pixels(), self.name).hard().to(self.image.device))
-
-    def asked_regions(self) -> Regions:
-        """Those that somebody has asked for before, of one provider. Raises InputError."""
-        asked = [key[0] for key in self._known if isinstance(key, tuple) and isinstance(key[0], RegionProvider)]
-        if len(asked) != 1:
-            raise InputError(f"regions=None takes those that the method looks at, and it looks at {len(asked)} kinds")
-        return self.regions(asked[0])
+    def regions(self, provider: RegionProvider | None) -> Regions:
+        """The regions as a hard map, at the picture's full size (H, W); None: those that the method looks at."""
+        provider = provider or self.provider
+        if provider is None:
+            raise InputError("regions=None takes those that the method looks at, and this method looks at none")
+        return self.once((provider, "regions"), lambda: self._regions(provider))
 
     def regions_of_windows(self, provider: RegionProvider) -> Tensor:
         """The hard map in each window, at its pixels, (N, h, w), int64; the windows' padding is a region, RIM."""
@@ -147,7 +154,8 @@ class Picture:
 
     def view(self) -> Tensor:
         """The original as RGB in [0, 1], (1, 3, H, W), its sides brought to multiples of CLIP's patch by cv2."""
-        return self.once("view", self._view)
+        place = self.trunk.patch, str(self.image.device)
+        return self.once("view", lambda: once("view", *place, self.original, compute=self._view))
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed when `key` is first asked for."""
@@ -161,6 +169,14 @@ class Picture:
             raise InputError("the picture is looked at in its full size; give the data as the pipeline does")
         return np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
 
+    def _regions(self, provider: RegionProvider) -> Regions:
+        found = once("regions", provider, self.original, compute=lambda: provider(self.pixels(), self.name))
+        return found.hard().to(self.image.device)
+
+    def _whole_features(self, guide: Guide) -> Tensor:
+        rgb = torch.from_numpy(self.pixels()).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+        return guide(in_units(rgb, guide.unit))
+
     def _view(self) -> Tensor:
         pixels = self.pixels()
         height, width = (-(-side // self.trunk.patch) * self.trunk.patch for side in pixels.shape[:2])
@@ -172,6 +188,10 @@ def in_units(image: Tensor, unit: int) -> Tensor:
     """Pictures (N, 3, H, W), their sides brought bilinearly to the nearest multiples of `unit` pixels."""
     size = tuple(max(1, round(side / unit)) * unit for side in image.shape[2:])
     return image if size == tuple(image.shape[2:]) else F.interpolate(image, size, mode="bilinear", align_corners=False)
+
+
+def _values(guide: Guide, window: Tensor) -> Tensor:
+    return once("guide's values", guide, window, compute=lambda: guide.values(window))
 
 
 def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:

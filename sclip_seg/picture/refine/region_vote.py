@@ -29,8 +29,7 @@ class RegionVote(LabelStep):
         self.regions, self.void = None if regions is None else REGIONS.build(regions), void
 
     def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
-        found = picture.asked_regions() if self.regions is None else picture.regions(self.regions)
-        ids = nearest(found.ids, tuple(labels.shape))
+        ids = nearest(picture.regions(self.regions).ids, tuple(labels.shape))
         return vote(labels, ids, void_of(ids, self.void))
 
 

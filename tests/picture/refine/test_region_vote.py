@@ -61,5 +61,5 @@ def test_regions_that_nobody_looked_at_are_refused(build_segmentor, pictures):
     model = build_segmentor(refine=["RegionVote"])
     sample = SegDataSample(metainfo=dict(ori_shape=(40, 48)))
     sample.set_data(dict(original=torch.zeros(3, 40, 48, dtype=torch.uint8)))
-    with pytest.raises(InputError, match="looks at 0 kinds"):
+    with pytest.raises(InputError, match="this method looks at none"):
         model.predict(list(pictures(1, 40, 48)), [sample])
