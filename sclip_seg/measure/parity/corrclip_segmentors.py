@@ -27,7 +27,7 @@ from .standins import CHANNELS, GivenGuide, GivenRegions, LinearGuide
 
 HELD = 0.98  # of the stored scores
 PROBABILITY, SUPPORT = 5e-5, 2e-6
-# Of the second's whole-picture guides, by dataset where a folder has several: name and grid.
+# The second's whole-picture guide, by dataset where a folder has another than voc21's: name and grid.
 RADIO = {"voc21": ("corr_radio", 19, 25), "context60": ("corr_radio2", 24, 32), "cityscapes": ("corr_radio3", 19, 25)}
 THRESHOLDS = {"voc21": 0.05, "context60": 0.03}  # lowered there, since the tiny tower is never surer
 BANK = (20, 20)  # the grid whose cells are the bank's regions
@@ -80,10 +80,12 @@ def v2(reference: Reference, dataset: str, file: File) -> OpenVocabSegmentor:
         options["model.background_threshold"] = THRESHOLDS[dataset]
     model, recipe = segmentor(reference, "corrclip_v2", dataset, options), reference.recipe
     tail, auxiliary = model.backbone.tail, "aux_text" in file
-    name, *grid = RADIO[dataset]
+    name, *grid = RADIO.get(dataset, RADIO["voc21"])
     tail.guide.features = recipe.tiny_guide(name, CHANNELS, *grid)
     keys = F.normalize(recipe.tiny_guide("corr_bank", CHANNELS, *BANK, offset=0.35)[0].flatten(1).T, dim=1)
-    drawn = {part: F.normalize(recipe._gauss(f"corr/bank.{part}", (400, 64), 1.0), dim=1) for part in ("main", "aux")}
+    drawn = {
+        part: F.normalize(recipe._gauss(f"corr/bank.{part}", (400, recipe.EMB), 1.0), dim=1) for part in ("main", "aux")
+    }
     values = {
         part: torch.from_numpy(rows.cpu().numpy().astype(np.float16)) for part, rows in drawn.items()
     }  # as numpy rounds
