@@ -11,7 +11,7 @@ from stub_regions import StubRegions, rectangles
 from sclip_seg.errors import InputError
 from sclip_seg.regions.provider import RegionProvider
 from sclip_seg.regions.regions import VOID, Regions, SoftRegions
-from sclip_seg.registry import REGIONS, one_of_each_guide
+from sclip_seg.registry import REGIONS, one_of_each
 
 NAMES = {"felzenszwalb", "slic", "files", "sam2", "sam2_8", "mask2former", "maskformer", "eomt"}
 
@@ -68,7 +68,7 @@ def test_without_the_library_a_line_says_what_to_install(monkeypatch):
 
 def test_of_one_config_there_is_one_provider():
     configs = "felzenszwalb", dict(type="felzenszwalb"), dict(type="felzenszwalb", scale=9)
-    with one_of_each_guide():
+    with one_of_each():
         one, two, other = (REGIONS.build(config) for config in configs)
     assert one is two
     assert one is not other
