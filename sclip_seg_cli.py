@@ -19,6 +19,8 @@ WORDS = {
     "attention": ("sclip_seg.show.attention", "draw what points of a picture look at, methods side by side"),
     "app": ("sclip_seg.show.app.command", "a page to play with, on this machine only"),
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
+    "regions": ("sclip_seg.evaluate.regions_ahead", "find the regions of a dataset's pictures ahead"),
+    "region-bank": ("sclip_seg.evaluate.region_bank", "make a bank of regions from a folder of pictures"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
     "report": ("sclip_seg.evaluate.report.command", "one page over the results of many runs"),
     "speed": ("sclip_seg.measure.speed", "what a picture costs beside the bare vision transformer"),

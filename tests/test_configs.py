@@ -82,7 +82,7 @@ def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
     assert (model.window["crop"], model.window["batch"]) == (
         config.model.window.crop,
-        dict(itaclip=4, cliper=4, proxyclip=8, fsa=8, trident=8, gla_clip=8).get(method, 16),
+        dict(itaclip=4, cliper=4, proxyclip=8, fsa=8, trident=8, gla_clip=8, corrclip=8, corrclip_v2=8).get(method, 16),
     )
 
 

@@ -189,5 +189,5 @@ def _same(some: TextBank, other: TextBank) -> bool:
     def equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
         return a is b or (a is not None and b is not None and a.shape == b.shape and torch.equal(a, b))
 
-    same = all(equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside"))
+    same = all(equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside", "second"))
     return same and (some.classes, some.background) == (other.classes, other.background)

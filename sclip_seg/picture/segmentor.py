@@ -6,7 +6,7 @@ refine   steps on score maps                                                    
 label    the best class of each pixel, then steps on labels                        -> labels
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 from itertools import groupby
@@ -25,7 +25,7 @@ from ..drawing import make_palette
 from ..errors import InputError
 from ..registry import STAGES, STEPS, one_of_each
 from ..settings import Count, Natural, Pixels, Positive, Share, checked
-from ..towers.encoder import DTYPES
+from ..towers.encoder import DTYPES, DenseCLIP
 from ..towers.guide import Guide
 from ..towers.tail import Tail
 from ..towers.together import once
@@ -180,23 +180,23 @@ class OpenVocabSegmentor(BaseSegmentor):
         if self.text is not None:
             return
         self.settle()
-        like = next(self.backbone.parameters())
-        encode = partial(
-            text_bank,
-            self.backbone.clip,
-            self.backbone.arch,
-            templates=self.templates,
-            key=f"{self.backbone.digest} {self.precision} {like.device.type}",
-            cache=Path(self.text_cache) if self.text_cache else None,
-            known=self.encoded,
-        )
+        like, second = next(self.backbone.parameters()), self.backbone.tail.second_tower
+        encode = self._encoder(self.backbone, self.encoded)
         bank = encode(self.vocabulary)
         if self.auxiliary is not None:
             bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
         beside = Vocabulary.load(self.backbone.tail.beside) if self.backbone.tail.beside else None
         texts = None if beside is None else encode(beside).features
-        self.text = replace(bank, background=self.labelling.background, beside=texts).to(like)
+        other = None if second is None else self._encoder(second, {})(self.vocabulary).features
+        self.text = replace(bank, background=self.labelling.background, beside=texts, second=other).to(like)
         self.labelling = self.labelling.to(like.device)
+
+    def _encoder(self, tower: DenseCLIP, known: dict[str, Tensor]) -> Callable[[Vocabulary], TextBank]:
+        like = next(tower.parameters())
+        key = f"{tower.digest} {tower.precision} {like.device.type}"
+        cache = Path(self.text_cache) if self.text_cache else None
+        keep = dict(templates=self.templates, key=key, cache=cache, known=known)
+        return partial(text_bank, tower.clip, tower.arch, **keep)
 
     @torch.no_grad()
     def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
@@ -248,6 +248,7 @@ class OpenVocabSegmentor(BaseSegmentor):
                 yield Picture(
                     *(image, own, size, plan, kept, self.text, trunk, self.window["batch"], self.labelling),
                     original=sample.pop("original", None),
+                    **dict(name=Path(sample.get("img_path") or "").stem, provider=self.backbone.tail.provider),
                     whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
                 )
 

@@ -22,7 +22,9 @@ from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
+    from ..regions.provider import RegionProvider
     from ..words.text import TextBank
+    from .encoder import DenseCLIP
 
 Gathered = Tensor | dict[str, Tensor]
 """What is kept of windows: a tensor, or several by name; the first axis is that of the windows."""
@@ -45,6 +47,14 @@ class Tail(nn.Module):
     """Texts of no class that `TextBank.beside` shall hold."""
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
+
+    @property
+    def second_tower(self) -> DenseCLIP | None:
+        """Another CLIP, whose texts for the same words `TextBank.second` shall hold."""
+
+    @property
+    def provider(self) -> RegionProvider | None:
+        """Who finds the regions that the tail looks at."""
 
     def check_window(self, window: dict, patch: int) -> None:
         """Raises InputError for windows (`WindowSettings`, patches of `patch` pixels) that the tail cannot read."""

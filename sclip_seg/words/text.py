@@ -33,7 +33,8 @@ class TextBank:
     """Unit query features (Q, D), and the class (Q,) that each query stands for.
 
     `background` is the class of what is no other, if any; `beside` (R, D) are features of texts of no class, for a
-    method that sets its classes against some (`Tail.beside`).
+    method that sets its classes against some (`Tail.beside`); `second` (Q, D') is what another tower makes of the
+    queries (`Tail.second_tower`).
     """
 
     features: Tensor
@@ -41,12 +42,13 @@ class TextBank:
     classes: int
     background: int | None = None
     beside: Tensor | None = None
+    second: Tensor | None = None
 
     def to(self, like: Tensor) -> "TextBank":
         """The same bank where `like` is; the features stay fp32."""
-        beside = None if self.beside is None else self.beside.to(like.device)
+        beside, second = (None if some is None else some.to(like.device) for some in (self.beside, self.second))
         features, owner = self.features.to(like.device), self.owner.to(like.device)
-        return replace(self, features=features, owner=owner, beside=beside)
+        return replace(self, features=features, owner=owner, beside=beside, second=second)
 
 
 def text_bank(

@@ -1,5 +1,7 @@
 """What the official configs say, by method and benchmark: the tables that our config files are held against."""
 
+import protocols_corrclip
+
 
 def last_block(attention, whole):
     attention = attention if isinstance(attention, dict) else dict(type=attention)
@@ -155,9 +157,11 @@ PUBLISHED = {
         "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
     },
 }
+PUBLISHED |= protocols_corrclip.PUBLISHED
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
+# How their windows are padded.
+SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip", "corrclip", "corrclip_v2")
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
 PUBLISHED["dih_clip"] = PUBLISHED["scclip"]
@@ -215,10 +219,11 @@ METHODS = {
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
 }
+METHODS |= protocols_corrclip.METHODS
 # What revises the scores before they are stitched, the tower, and the weights that the released code takes.
 LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
 STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS]}
-TOWERS = dict.fromkeys(STAGES, "laion2b_vit_b16")
+TOWERS = dict.fromkeys(STAGES, "laion2b_vit_b16") | dict.fromkeys(("corrclip", "corrclip_v2"), "metaclip_vit_b16")
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
     "resclip": {

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from stub_guide import StubGuide
+from stub_regions import StubRegions
 from torch import Tensor
 
 from sclip_seg.errors import InputError
@@ -23,7 +24,7 @@ ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
-OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP"}
+OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CorrCLIP", "CorrCLIPv2"}
 OWN_FORMULAS_OF_STAGES = {"LPOSS"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
@@ -46,6 +47,7 @@ def tail_settings(name: str) -> dict:
     guide = dict(type=StubGuide)
     needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
     needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide), "FSA": dict(guide=guide)}
+    needs |= {name: dict(guide=guide, regions=dict(type=StubRegions)) for name in ("CorrCLIP", "CorrCLIPv2")}
     return dict(type=name) | needs.get(name, {})
 
 

@@ -15,6 +15,8 @@ class StubGuide(Guide):
     that no two windows have equal ones.
     """
 
+    digest = "stub"
+
     def __init__(self, unit: int = 8, lean: float = 0.6, seed: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
@@ -27,6 +29,9 @@ class StubGuide(Guide):
         self.seen.append(tuple(image.shape[2:]))
         pixels = image.to(self.kernel.dtype) - 0.5
         return F.conv2d(pixels, self.kernel, self.common, stride=self.unit)
+
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        return self(image)
 
     def values(self, image: Tensor) -> Tensor:
         joined = torch.einsum("nchw,kcd->nkdhw", self(image), self.qkv[2]).flatten(1, 2)

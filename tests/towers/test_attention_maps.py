@@ -5,6 +5,7 @@ from pathlib import Path
 
 import formulas
 import formulas_cliper as cliper
+import formulas_corrclip as corrclip
 import formulas_dih as dih
 import formulas_fsa as fsa
 import formulas_gla as gla
@@ -213,6 +214,8 @@ FORMULAS = {
     "dih_clip": selective,
     "gla_clip": joint,
     "cliper": shared,
+    "corrclip": lambda case, window: corrclip.all_void(guide(case, window)),
+    "corrclip_v2": lambda case, window: corrclip.all_void(guide(case, window), finer=2),
     "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }
