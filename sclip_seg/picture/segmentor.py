@@ -36,7 +36,7 @@ from .picture import Picture, regrouped
 from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .scores import DenseMaps, Labelling, StitchedMaps
-from .stage import Stage
+from .stage import Asked, Stage
 from .window import Windows, windows
 
 
@@ -237,17 +237,19 @@ class OpenVocabSegmentor(BaseSegmentor):
         holds the `original` where something looks at it, which is taken out.
         """
         trunk, fitted = self.backbone.trunk, [self.fitted(image) for image in inputs]
+        asked = Asked.by(self.stages)
         together = zip(inputs, fitted, samples, strict=True)
         for shape, neighbours in groupby(together, key=lambda one: tuple(one[1].shape[1:])):
             group, plan = list(neighbours), self.windows_over(shape)
             batches = plan.cut([own for _, own, _ in group], self.window["batch"])
-            gathered = regrouped((self.backbone.gather(batch, self.text) for batch in batches), len(plan))
-            for (image, own, sample), kept in zip(group, gathered, strict=True):
+            batches = (self.backbone.keep(batch, self.text, **asked.of_windows(len(plan))) for batch in batches)
+            for (image, own, sample), kept in zip(group, regrouped(batches, len(plan)), strict=True):
                 size = tuple(sample.get("ori_shape", image.shape[1:]))
                 yield Picture(
-                    *(image, own, size, plan, kept, self.text, trunk, self.window["batch"], self.labelling),
+                    *(image, own, size, plan, kept["tail"], self.text, trunk, self.window["batch"], self.labelling),
                     original=sample.pop("original", None),
                     whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
+                    **asked.given(kept, partial(self.backbone.summary, own[None])),
                 )
 
     def score(self, picture: Picture) -> StitchedMaps:

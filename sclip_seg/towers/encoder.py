@@ -182,6 +182,20 @@ class DenseCLIP(nn.Module):
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
         return self.tail.gather(self.trace(self.tail.views(image)), text)
 
+    def keep(self, image: Tensor, text: TextBank, features: bool = False, summary: bool = False) -> dict[str, Gathered]:
+        """What the tail keeps of normalised windows (N, 3, H, W), as `tail`, and their `features` and `summary`."""
+        trace = self.trace(self.tail.views(image), (-2,) if summary else ())
+        kept: dict[str, Gathered] = {"tail": self.tail.gather(trace, text)}
+        if features:
+            kept["features"] = self.tail.features(trace, text)[: len(image)]
+        if summary:
+            kept["summary"] = self.tail.summary(trace)[: len(image)]
+        return kept
+
+    def summary(self, image: Tensor) -> Tensor:
+        """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
+        return self.tail.summary(self.trace(image, (-2,)))
+
     def is_last(self, block: int) -> bool:
         """Whether a block, counted from 0 or from the end as -1, is the last one."""
         return block in (-1, len(self.clip.visual.transformer.resblocks) - 1)

@@ -156,6 +156,7 @@ PUBLISHED = {
     },
 }
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
+PUBLISHED["cass"] = PUBLISHED["naclip"] | {"voc20": PUBLISHED["sclip"]["voc20"]}
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
@@ -205,6 +206,7 @@ METHODS = {
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
     ),
+    "cass": (dict(type="CASS", guide=DINO_B8, pairing="released"), "imagenet80", [], "sclip"),
     "pearl": (
         *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
         *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),
@@ -215,10 +217,6 @@ METHODS = {
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
 }
-# What revises the scores before they are stitched, the tower, and the weights that the released code takes.
-LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
-STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS]}
-TOWERS = dict.fromkeys(STAGES, "laion2b_vit_b16")
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
     "resclip": {
@@ -240,6 +238,10 @@ TUNED = {
         "coco_stuff164k": dict(scale=50, threshold=0.2, selected=-1, beside=["background"], whole=False),
         "cityscapes": dict(scale=100, threshold=0.35, selected=-1, beside=["background"], whole=False),
         "ade20k": dict(scale=100, threshold=0.2, selected=-1, beside=["background"], whole=False),
+    },
+    "cass": {
+        dataset: dict(pairing="released", stretch=dataset not in ("voc20", "cityscapes"))
+        for dataset in PUBLISHED["cass"]
     },
     "cliptrase": {"voc20": dict(image_prior=True), "voc21": dict(image_prior=False)},
     "itaclip": {

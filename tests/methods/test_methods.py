@@ -23,8 +23,8 @@ ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # Those with a formula in a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
-OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP"}
-OWN_FORMULAS_OF_STAGES = {"LPOSS"}
+OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS"}
+OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
@@ -46,6 +46,7 @@ def tail_settings(name: str) -> dict:
     guide = dict(type=StubGuide)
     needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
     needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide), "FSA": dict(guide=guide)}
+    needs |= {"CASS": dict(guide=guide)}
     return dict(type=name) | needs.get(name, {})
 
 
@@ -83,7 +84,8 @@ def test_no_attention_no_tail_and_no_stage_is_without_a_formula():
     assert set(ATTENTION.module_dict) == set(formulas.ATTENTION_FORMULAS)
     assert set(TAILS.module_dict) == FORMULA_TAILS | OWN_FORMULAS
     assert set(STAGES.module_dict) == OWN_FORMULAS_OF_STAGES
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
+    files = [path for shelf in ("methods", "picture") for path in (Path(__file__).parents[1] / shelf).glob("test_*.py")]
+    tests = "".join(path.read_text() for path in files if path != Path(__file__))
     assert all(f'"{part}"' in tests for part in OWN_FORMULAS | OWN_FORMULAS_OF_STAGES)
 
 

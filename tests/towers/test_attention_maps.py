@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulas
+import formulas_cass as cass
 import formulas_cliper as cliper
 import formulas_dih as dih
 import formulas_fsa as fsa
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from sclip_seg.config import WORDS, choices, load_config
 from sclip_seg.errors import InputError
+from sclip_seg.methods.cass import assigned, patches_alone, ranged, spectral_distance, squared
 from sclip_seg.registry import TAILS
 from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.towers.tail import LastBlock, SecondPath
@@ -188,6 +190,17 @@ def joint(case: Case, window: int) -> Array:
     return gla.joint_weights(gla.unit_keys([guide(case, window)]), windows=1, **sharp)[None]
 
 
+def spectral(case: Case, window: int) -> Array:
+    """CASS's joint graphs, without the class token."""
+    pixels = case.image[window] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    keys = case.dense.tail.guide.keys(squared(pixels[None]))[0].double().numpy()
+    trace = case.dense.trace(case.image[window : window + 1])
+    clip = patches_alone(trace).k
+    found = ranged(case.dense.tail.guide_keys(trace, clip.shape[1])[0], clip[0])
+    pairs = assigned(spectral_distance(found, clip[0]))[1].tolist()
+    return cass.attention(case.states[window][-1], case.tower[-1], case.grid, keys, pairs=pairs)[0]
+
+
 def shared(case: Case, window: int) -> Array:
     """CLIPer's affinity of all blocks, in the last one."""
     return cliper.readings(case.states[window][0], case.tower, case.grid)[1][-1]
@@ -213,6 +226,7 @@ FORMULAS = {
     "dih_clip": selective,
     "gla_clip": joint,
     "cliper": shared,
+    "cass": spectral,
     "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }

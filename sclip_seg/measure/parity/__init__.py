@@ -5,6 +5,7 @@ A method's module registers a reader of its files (`reading.reads`, or `visual.v
 
 from . import (
     blocks,
+    cass,
     cliper,
     cliptrase,
     dih_clip,
@@ -24,6 +25,7 @@ from . import (
 
 __all__ = [
     "blocks",
+    "cass",
     "cliper",
     "cliptrase",
     "dih_clip",
