@@ -95,6 +95,7 @@ class DenseCLIP(nn.Module):
         self.inputs, self.mean, self.std = inputs, inputs.mean, inputs.std
         self.digest = weights.digest(self.clip)
         self.tail: Tail = TAILS.build(tail)
+        self.edit = self.tail.edit(visual)
         self.precision = "fp32"
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
@@ -165,7 +166,8 @@ class DenseCLIP(nn.Module):
         wanted = {position(block, depth) for block in (*self.tail.reads(depth), *blocks)}
         states = {-1: x} if -1 in wanted else {}
         for index in range(max(wanted) + 1):
-            x = self.run(resblocks[index], x)
+            block = resblocks[index]
+            x = self.run(block, x) if self.edit is None else self.edit(block, x, grid, index == depth - 1)
             if index in wanted:
                 states[index] = x
         return Trace(**self.end, image=image, grid=grid, states=states)

@@ -18,6 +18,7 @@ from ..registry import ATTENTION, TAILS
 from ..settings import Real
 from .attention import Attention, AttentionMaps, softmax
 from .block import feed_forward, run_block
+from .edit import Edit
 from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Tail(nn.Module):
         The trunk runs no further than the last of them.
         """
         return (-2,)
+
+    def edit(self, visual: nn.Module) -> Edit | None:
+        """What the method changes in the trunk itself, given the tower's image encoder: nearly all nothing, None."""
+        return None
 
     def views(self, image: Tensor) -> Tensor:
         """What the trunk shall see of windows (N, 3, H, W): themselves, and after them other views (V·N, 3, H, W)."""

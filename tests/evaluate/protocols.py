@@ -156,7 +156,7 @@ PUBLISHED = {
     },
 }
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
-PUBLISHED["cass"] = PUBLISHED["naclip"] | {"voc20": PUBLISHED["sclip"]["voc20"]}
+PUBLISHED["cass"] = PUBLISHED["rfclip"] = PUBLISHED["naclip"] | {"voc20": PUBLISHED["sclip"]["voc20"]}
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
 SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
@@ -207,6 +207,7 @@ METHODS = {
         *("imagenet80", [], "sclip"),
     ),
     "cass": (dict(type="CASS", guide=DINO_B8, pairing="released"), "imagenet80", [], "sclip"),
+    "rfclip": (dict(type="RFCLIP", channels="openai_vit_b16", sigma=5.0), "imagenet80", [], "sclip"),
     "pearl": (
         *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
         *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),

@@ -1,4 +1,4 @@
-"""What revises the scores of a method before they are stitched, as published, and what CASS and RF-CLIP change in it."""
+"""What revises a method's scores before they are stitched, as published; what CASS and RF-CLIP change in it."""
 
 from protocols import DINO_B16
 
@@ -26,4 +26,5 @@ def text_side(dataset, linkage):
 # What revises the scores before they are stitched, the tower, and the weights that the released code takes.
 LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
 STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS], "cass": text_side("voc21", "ward")}
+STAGES |= {"rfclip": text_side("voc21", "complete")}
 TOWERS = dict.fromkeys(("lposs", "lposs_plus"), "laion2b_vit_b16")
