@@ -31,7 +31,7 @@ gamma, alpha, distance = dict(
     ade20k=(0.30, 0.05, 0.06),
 ).get(axes["dataset"], (0.10, 0.03, 0.10))
 of = "window" if axes["dataset"] == "cityscapes" else "picture"
-channels = axes["backbone"] if axes["backbone"] in ("openai_vit_b16", "openai_vit_l14") else "found"
+channels = "published" if axes["backbone"] in ("openai_vit_b16", "openai_vit_l14") else "found"
 
 protocol = dict(short_side=336, window=dict(crop=224, stride=112), logit_scale=40)
 model = dict(

@@ -9,9 +9,9 @@ X^l: tokens after block l of L and the filter; k^l: keys of block l; C: width. T
     for Z = X^{L-1} and Γ, their patches P replaced by S P:   B = mean_l softmax(k^l k^lᵀ/√d), k^L from Z; patches alone
     F = LN_post((y_1 + y_2)/2) proj,   y = W_o B v + b_o          (no residual, no FFN; B's rows sum to less than 1)
 
-σ = 5. Sink channels belong to the weights: the published ones are OpenAI's ('openai_vit_b16', 'openai_vit_l14'); of
-others they are 'found', which is ours: the eight that stand out most in any block on a picture of noise. The picture's
-feature is X^L's class token, which the filter reaches through keys and values.
+σ = 5. Sink channels belong to the weights: those 'published' are of OpenAI's ViT-B/16 and ViT-L/14. Of others they are
+'found', which is ours: the eight that stand out most in any block on a picture of noise. The picture's feature is X^L's
+class token, which the filter reaches through keys and values.
 
 Official code: github.com/liblacklucy/RF-CLIP (stored files), followed. The paper's refocusing is in it and off, for all
 benchmarks, and so it is here. With `refocus` t, in all blocks but the last, a patch whose column sums to more than t of
@@ -41,9 +41,9 @@ from ..towers.trace import QKV, Trace
 if TYPE_CHECKING:
     from ..words.text import TextBank
 
-PUBLISHED = {
-    "openai_vit_b16": (4, 162, 189, 326, 429, 474, 633, 713),
-    "openai_vit_l14": (250, 261, 437, 650, 720, 779, 936, 1005),
+PUBLISHED = {  # by the width of OpenAI's ViT-B/16 and ViT-L/14
+    768: (4, 162, 189, 326, 429, 474, 633, 713),
+    1024: (250, 261, 437, 650, 720, 779, 936, 1005),
 }
 SINKS = 8  # channels that are found
 KEPT = 0.6  # of a flagged token, and of a sink's weight
@@ -89,7 +89,7 @@ class RFCLIP(Tail):
     """Patch features of the two calmed inputs.
 
     Args:
-        channels: sink channels: their numbers, 'found', or the name of those that are published.
+        channels: sink channels: their numbers, 'published', or 'found', as they are too where none are published.
         sigma: σ; None filters nothing.
         similarity: cosines below it have no part in S.
         refocus: t, or None, as released.
@@ -97,7 +97,7 @@ class RFCLIP(Tail):
 
     def __init__(
         self,
-        channels: Literal["found", "openai_vit_b16", "openai_vit_l14"] | list[Natural] | tuple[Natural, ...] = "found",
+        channels: Literal["published", "found"] | list[Natural] | tuple[Natural, ...] = "published",
         sigma: Positive | None = 5.0,
         similarity: Real = 0.4,
         refocus: Share | None = None,
@@ -106,8 +106,10 @@ class RFCLIP(Tail):
         self.channels, self.sigma, self.similarity, self.refocus = channels, sigma, similarity, refocus
 
     def edit(self, visual: nn.Module) -> Edit:
-        width = visual.conv1.out_channels
-        found = sinks(visual) if self.channels == "found" else PUBLISHED.get(str(self.channels), self.channels)
+        found, width = self.channels, visual.conv1.out_channels
+        if isinstance(found, str):
+            published = PUBLISHED.get(width) if found == "published" else None
+            found = published or sinks(visual)
         if not found or max(found) >= width:
             raise InputError(f"RFCLIP.channels are {self.channels}; the tower has channels 0 to {width - 1}")
         return TokenFilter(tuple(found), self.sigma, self.refocus)

@@ -207,7 +207,7 @@ METHODS = {
         *("imagenet80", [], "sclip"),
     ),
     "cass": (dict(type="CASS", guide=DINO_B8, pairing="released"), "imagenet80", [], "sclip"),
-    "rfclip": (dict(type="RFCLIP", channels="openai_vit_b16", sigma=5.0), "imagenet80", [], "sclip"),
+    "rfclip": (dict(type="RFCLIP", channels="published", sigma=5.0), "imagenet80", [], "sclip"),
     "pearl": (
         *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
         *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),

@@ -115,14 +115,17 @@ def test_channels_are_found_from_the_weights(build_dense):
     assert RFCLIP("found").edit(visual).channels == found
 
 
-def test_published_channels_are_of_their_towers():
-    assert cell("rfclip", "voc21").model.backbone.tail.channels == "openai_vit_b16"
-    assert cell("rfclip", "voc21", "openai_vit_l14").model.backbone.tail.channels == "openai_vit_l14"
+def test_published_channels_are_of_their_towers(build_dense):
+    assert build_dense(dict(type="RFCLIP")).edit == build_dense(dict(type="RFCLIP", channels="found")).edit
+    wide = build_dense(dict(type="RFCLIP"), arch="ViT-B-32").edit  # as wide as ViT-B/16
+    assert wide.channels == (4, 162, 189, 326, 429, 474, 633, 713)
+    for backbone in ("openai_vit_b16", "openai_vit_l14"):
+        assert cell("rfclip", "voc21", backbone).model.backbone.tail.channels == "published"
     for backbone in ("laion2b_vit_b16", "openai_vit_l14_336", "toy"):
         assert cell("rfclip", "toy", backbone).model.backbone.tail.channels == "found"
 
 
-@pytest.mark.parametrize("channels", ["openai_vit_b16", (1, 64), ()], ids=str)
+@pytest.mark.parametrize("channels", [(1, 64), ()], ids=str)
 def test_channels_that_the_tower_has_not_are_refused(channels, build_dense):
     with pytest.raises(InputError, match="the tower has channels 0 to 63"):
         build_dense(dict(type="RFCLIP", channels=channels))

@@ -1,4 +1,4 @@
-"""What two methods' attention is, of a case of test_attention_maps.py: a method, its windows and its tower in float64."""
+"""What two methods' attention is, of a case of test_attention_maps.py: a method, its windows, its tower in float64."""
 
 import formulas_cass as cass
 import formulas_rfclip as rfclip
