@@ -67,5 +67,10 @@ def _build_guide(config: dict, registry: Registry, **others: object) -> object:
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
 TAILS = Registry("tail", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
 GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
-STAGES = Registry("stage", scope="mmseg", build_func=_build, locations=["sclip_seg.picture.texts", "sclip_seg.methods"])
+STAGES = Registry(
+    "stage",
+    scope="mmseg",
+    build_func=_build,
+    locations=["sclip_seg.picture.texts", "sclip_seg.picture.experts", "sclip_seg.methods"],
+)
 STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.picture.refine", "sclip_seg.methods"])

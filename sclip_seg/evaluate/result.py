@@ -18,6 +18,7 @@ from ..data.digest import label_rule
 from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.guide import Guide
 from ..version import __version__
+from ..words.experts import Experts
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
 CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
@@ -95,6 +96,8 @@ def without_places(part: dict | str) -> dict | str:
             plain[key] = {k: v for k, v in part[key].items() if k not in places}
     if isinstance(part.get("checkpoint"), str):
         plain["checkpoint"] = _base_name(part["checkpoint"])
+    if isinstance(part.get("experts"), str):
+        plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
 
 

@@ -30,7 +30,7 @@ from ..towers.guide import Guide
 from ..towers.tail import Tail
 from ..words.auxiliary_texts import AuxiliaryTexts
 from ..words.templates import templates as template_set
-from ..words.text import TextBank, text_bank
+from ..words.text import TextBank, by_template, text_bank
 from ..words.vocabulary import Vocabulary
 from .picture import Picture, regrouped
 from .preprocessor import LONG_SIDE, Preprocessor
@@ -146,6 +146,8 @@ class OpenVocabSegmentor(BaseSegmentor):
             )
         if background is not None and background >= len(words):
             raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
+        for stage in self.stages:
+            stage.check(words, self.templates)
         self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
         self.text: TextBank | None = None
         self._dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
@@ -194,7 +196,9 @@ class OpenVocabSegmentor(BaseSegmentor):
             bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
         beside = Vocabulary.load(self.backbone.tail.beside) if self.backbone.tail.beside else None
         texts = None if beside is None else encode(beside).features
-        self.text = replace(bank, background=self.labelling.background, beside=texts).to(like)
+        asked = any(stage.needs_templates for stage in self.stages)
+        single = by_template(encode, self.vocabulary, self.templates) if asked else None
+        self.text = replace(bank, background=self.labelling.background, beside=texts, single=single).to(like)
         self.labelling = self.labelling.to(like.device)
 
     @torch.no_grad()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
+from ..words.vocabulary import Vocabulary
 from .picture import Picture, Scores
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ class Stage(nn.Module):
     """Whether it looks at the windows' features (`Picture.patches`)."""
     needs_summary: Literal["", "window", "picture"] = ""
     """Whether it asks for the unit feature of each window as a whole, or of the whole picture (`Picture.summary`)."""
+    needs_templates: bool = False
+    """Whether it asks for the queries under each template alone (`TextBank.single`)."""
+
+    def check(self, vocabulary: Vocabulary, templates: Sequence[str]) -> None:
+        """Raises InputError for words or templates that the stage is not made for."""
 
     def forward(self, scores: Scores, picture: Picture) -> Scores:
         """Revised scores, on the cells of `scores` or on others."""
