@@ -128,7 +128,7 @@ class TemplateRanking(Stage):
 
 
 def sums(p: Tensor) -> tuple[Tensor, Tensor]:
-    """Of class probabilities (K, H, W): the sum of the entropies of each label's pixels (K,), and how many these are."""
+    """Of class probabilities (K, H, W): the entropies of each label's pixels, summed (K,), and how many they are."""
     label = p.argmax(0).flatten()
     entropy = -(p * (p + TINY).log()).sum(0).flatten().double()
     count = label.bincount(minlength=len(p))
