@@ -12,19 +12,23 @@ class InputError(ValueError):
     """What is wrong, where, and what to do about it. Tools print the message and exit with status 2."""
 
 
-def warn_once() -> Callable:
+def warn_once(printed: set[str] | None = None) -> Callable:
     """For `warnings.showwarning`: a line for the user, once for what several parts of a run say, and by one rank.
 
-    What it returns keeps the lines that were shown, in order, as `shown`.
+    What it returns keeps the lines that were shown, in order, as `shown`. `printed` holds what has been printed by
+    runs that go on together, and is not printed again.
     """
-    seen, shown = set(), []
+    seen, shown, printed = set(), [], set() if printed is None else printed
 
     def show(message: Warning, category: type, *_) -> None:
-        is_new = str(message) not in seen
-        seen.add(str(message))
+        text = str(message)
+        is_new = text not in seen
+        seen.add(text)
         if is_new and issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
-            shown.append(str(message))
-            print(f"warning: {message}", file=sys.stderr)
+            shown.append(text)
+            if text not in printed:
+                print(f"warning: {text}", file=sys.stderr)
+            printed.add(text)
 
     show.shown = shown
     return show

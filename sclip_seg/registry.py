@@ -8,29 +8,56 @@ annotations of its settings (`settings.py`) first.
 """
 
 import inspect
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from typing import TypeVar
 
 from mmengine.registry import MODELS, Registry, build_from_cfg
 
 from .errors import InputError
 from .settings import check_settings
 
-__all__ = ["ATTENTION", "GUIDES", "MODELS", "STAGES", "STEPS", "TAILS", "one_of_each_guide"]
+__all__ = ["ATTENTION", "GUIDES", "MODELS", "STAGES", "STEPS", "TAILS", "one_of_each", "only_one"]
 
-_built: ContextVar[dict[str, object] | None] = ContextVar("guides of the model that is being built", default=None)
+T = TypeVar("T")
+_built: ContextVar[dict[str, object] | None] = ContextVar("parts of the models that are being built", default=None)
+READERS = "what reads the networks too"
 
 
 @contextmanager
-def one_of_each_guide() -> Iterator[None]:
-    """Within it, guides of one config are one module: what a model's tail, stages and steps ask is asked once."""
-    token = _built.set({})
+def one_of_each(readers: bool = False) -> Iterator[None]:
+    """Within it, frozen networks of one config are one object: what is asked of them is asked once.
+
+    A model is built in such a place. Around several models, they have their networks in common; with `readers`, also
+    the tails, stages and steps of one config, which hold nothing but their settings.
+    """
+    if _built.get() is not None:
+        yield
+        return
+    token = _built.set({READERS: readers})
     try:
         yield
     finally:
         _built.reset(token)
+
+
+def only_one(build: Callable[..., T], *settings: object) -> T:
+    """`build(*settings)`: within `one_of_each`, that of before where there is one of these settings."""
+    built = _built.get()
+    if built is None:
+        return build(*settings)
+    key = f"{build.__module__}.{build.__qualname__} {settings!r}"
+    if key not in built:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            built[key] = build(*settings), told
+    part, told = built[key]
+    for warning in told:  # everyone who has the part hears of it
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return part
 
 
 def _bind(config: dict | str, registry: Registry, **_) -> partial:
@@ -55,22 +82,26 @@ def _build(config: dict, registry: Registry, **others: object) -> object:
     return build_from_cfg(config, registry, **others)
 
 
-def _build_guide(config: dict, registry: Registry, **others: object) -> object:
-    built, key = _built.get(), repr(sorted(config.items()))
-    if built is None:
-        return _build(config, registry, **others)
-    if key not in built:
-        built[key] = _build(config, registry, **others)
-    return built[key]
+def _build_guide(config: dict, registry: Registry) -> object:
+    def build(name: str, settings: list[tuple[str, object]]) -> object:
+        return _build(dict(settings), registry)
+
+    return only_one(build, registry.name, sorted(config.items()))
+
+
+def _build_reader(config: dict, registry: Registry) -> object:
+    return (_build_guide if (_built.get() or {}).get(READERS) else _build)(config, registry)
 
 
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
-TAILS = Registry("tail", scope="mmseg", build_func=_build, locations=["sclip_seg.methods"])
+TAILS = Registry("tail", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
 GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
 STAGES = Registry(
     "stage",
     scope="mmseg",
-    build_func=_build,
+    build_func=_build_reader,
     locations=["sclip_seg.picture.texts", "sclip_seg.picture.experts", "sclip_seg.methods"],
 )
-STEPS = Registry("step", scope="mmseg", build_func=_build, locations=["sclip_seg.picture.refine", "sclip_seg.methods"])
+STEPS = Registry(
+    "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]
+)

@@ -105,6 +105,8 @@ ALLOWED = {
     ("sclip_seg/data/prepare/catalogue.py", "yaml.safe_load"): (1, "plain data"),
     ("sclip_seg/toy/make.py", "json.loads"): (1, "plain data"),
     ("sclip_seg/evaluate/grid/run.py", "request.load"): (1, "a config that the user names"),
+    ("sclip_seg/evaluate/grid/groups.py", "request.load"): (1, "a config that the user names"),
+    ("sclip_seg/evaluate/test.py", "json.loads"): (1, "command lines, as the user could type them"),
     ("sclip_seg/data/prepare/convert.py", "loadmat"): (
         1,
         "scipy's, of MATLAB 5 files: numbers, text and structs of them",

@@ -142,7 +142,7 @@ def test_no_test_imports_from_another():
 
 def test_the_test_of_arrows_reads_imports():
     assert imports("methods/maskclip.py")[0] >= {"towers.attention", "towers.tail", "registry", "towers.trace"}
-    inner, outer = imports("towers/encoder.py")
+    inner, outer = imports("towers/frozen.py")
     assert {"towers.weights", "towers.tail"} <= inner
     assert {"open_clip", "torch"} <= outer
     assert "mmseg" in imports("picture/segmentor.py")[1]

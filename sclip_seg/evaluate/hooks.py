@@ -22,12 +22,15 @@ from ..files import as_png, clear_drafts, write_atomically
 class Progress(Hook):
     """A bar over the pictures; `seconds_per_image` is the wall time of the loop by picture, text bank aside.
 
-    It is None for a run that found every picture in its journal.
+    It is None for a run that found every picture in its journal. Of several runs that go through the pictures together
+    it is the time of them all, and one of them is not `quiet`.
     """
 
+    quiet = False
+
     def before_test_epoch(self, runner: Runner) -> None:
-        sampler = runner.test_dataloader.sampler
-        self.bar = tqdm(total=len(sampler), unit="picture", desc="pictures", disable=None if get_rank() == 0 else True)
+        sampler, hidden = runner.test_dataloader.sampler, self.quiet or get_rank() != 0
+        self.bar = tqdm(total=len(sampler), unit="picture", desc="pictures", disable=True if hidden else None)
         self.images, self.start = 0, time.perf_counter()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:

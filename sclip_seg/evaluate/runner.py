@@ -65,11 +65,19 @@ class ForgivingLoop(TestLoop):
 
     def run(self) -> dict:
         """The metrics over what could be scored. Raises InputError for more bad files than are allowed."""
+        self.begin()
+        for index, batch in enumerate(self.dataloader):
+            self.run_iter(index, batch)
+        return self.end()
+
+    def begin(self) -> None:
+        """What comes before the first picture."""
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        for index, batch in enumerate(self.dataloader):
-            self.run_iter(index, batch)
+
+    def end(self) -> dict:
+        """The metrics, after the last picture; all ranks together."""
         shares = all_gather_object(self.skipped)
         self.skipped = sorted((bad for share in shares for bad in share), key=lambda bad: bad.index)
         if len(self.skipped) > self.runner.skip_bad:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..towers.guide import Guide, LastAttention
 from ..towers.kept import on
 from ..towers.tail import Gathered
+from ..towers.together import once
 from ..towers.trace import Trunk
 from ..words.text import TextBank
 from .scores import Labelling, StitchedMaps
@@ -81,8 +82,8 @@ class Picture:
     for it. `plan` are the windows, `gathered` what the tail kept of each, `whole` what it kept of the picture as one
     window, where it asks for that. Where a stage asks for them, `patches` (N, D, h, w) are the features of the
     windows, `summaries` (N, D) the unit feature of each as a whole, `overall` (1, D) that of the picture. `text` the
-    queries, `labelling` what their scores become labels by, `trunk` the parts that the end of the network is read
-    with. A second model is asked when something first wants to know, and once.
+    queries, `rule` what their scores become labels by, `trunk` the parts that the end of the network is read with. A
+    second model is asked when something first wants to know, and once.
     """
 
     image: Tensor
@@ -93,7 +94,7 @@ class Picture:
     text: TextBank
     trunk: Trunk
     batch: int
-    labelling: Labelling
+    rule: Labelling
     original: Tensor | None = None
     whole: Gathered | None = None
     patches: Tensor | None = None
@@ -101,13 +102,23 @@ class Picture:
     overall: Tensor | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
+    @property
+    def labelling(self) -> Labelling:
+        """What the scores become labels by. Who asks makes scores for that rule alone (`for_any_labelling`)."""
+        self._known["labelling"] = True
+        return self.rule
+
+    def for_any_labelling(self) -> bool:
+        """Whether nothing that was computed of the picture so far has asked how scores become labels."""
+        return "labelling" not in self._known
+
     def scored(self, tiles: Tensor, whole: bool = False) -> Scores:
         """Tiles (N, Q, h, w) as scores of the windows; or, of a single one, of the `whole` picture."""
         return Scores(tiles, Whole(tuple(self.fitted.shape[1:])) if whole else self.plan)
 
     def windows(self) -> Iterator[Tensor]:
         """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
-        return (self.trunk.rgb(batch) for batch in self.plan.cut([self.fitted], self.batch))
+        return (self.trunk.rgb(batch) for batch in self.plan.batches([self.fitted], self.batch))
 
     def summary(self, of: str) -> Tensor:
         """Unit features of each 'window' as a whole, (N, D), or of the whole 'picture', (1, D), fp32."""
@@ -119,15 +130,17 @@ class Picture:
 
     def values(self, guide: Guide) -> Tensor:
         """The values of the guide's last block in each window, heads joined, (N, C, h, w)."""
-        return self.once((guide, "values"), lambda: torch.cat([guide.values(window) for window in self.windows()]))
+        return self.once((guide, "values"), lambda: torch.cat([_values(guide, window) for window in self.windows()]))
 
     def last_attention(self, guide: Guide) -> LastAttention:
         """The guide's last block over the whole picture, as `view` shows it."""
-        return self.once((guide, "last attention"), lambda: guide.last_attention(self.view()))
+        picture = self.view()
+        return once("last attention", guide, picture, compute=lambda: guide.last_attention(picture))
 
     def view(self) -> Tensor:
         """The original as RGB in [0, 1], (1, 3, H, W), its sides brought to multiples of CLIP's patch by cv2."""
-        return self.once("view", self._view)
+        place = self.trunk.patch, str(self.image.device)
+        return self.once("view", lambda: once("view", *place, self.original, compute=self._view))
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed when `key` is first asked for."""
@@ -142,6 +155,10 @@ class Picture:
         pixels = np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+
+
+def _values(guide: Guide, window: Tensor) -> Tensor:
+    return once("guide's values", guide, window, compute=lambda: guide.values(window))
 
 
 def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:

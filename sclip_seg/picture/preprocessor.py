@@ -7,6 +7,8 @@ from mmengine.model import BaseDataPreprocessor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..towers.together import once
+
 LONG_SIDE = 2048
 
 
@@ -36,6 +38,7 @@ class Preprocessor(BaseDataPreprocessor):
         self.patch, self.short_side, self.long_side = patch, short_side, long_side
         self.keep_original = False  # a segmentor sets it that looks at the full size as well
         # Rounded to three decimals of the 8-bit range, as every official config has them.
+        self.statistics = *mean, *std
         for name, values in (("mean", mean), ("std", std)):
             pixels = torch.tensor([round(255 * value, 3) for value in values]).view(3, 1, 1)
             self.register_buffer(name, pixels, persistent=False)
@@ -45,15 +48,21 @@ class Preprocessor(BaseDataPreprocessor):
 
         With `keep_original`, each sample holds the picture as it came, as `original`.
         """
-        small = [self.resize(picture) for picture in data["inputs"]]
+        pictures, samples = data["inputs"], data.get("data_samples")
         if self.keep_original:
-            samples = data.get("data_samples") or [SegDataSample() for _ in small]
-            for sample, picture in zip(samples, data["inputs"], strict=True):
+            samples = samples or [SegDataSample() for _ in pictures]
+            for sample, picture in zip(samples, pictures, strict=True):
                 sample.set_data({"original": picture})
-            data = data | {"data_samples": samples}
-        data = self.cast_data({"inputs": small, "data_samples": data.get("data_samples")})
-        data["inputs"] = [(picture.flip(0).float() - self.mean) / self.std for picture in data["inputs"]]
-        return data
+        return {"inputs": [self.prepared(picture) for picture in pictures], "data_samples": self.cast_data(samples)}
+
+    def prepared(self, picture: Tensor) -> Tensor:
+        """(3, H, W) uint8 BGR -> the network's input (3, h, w)."""
+        settings = self.patch, self.short_side, self.long_side, *self.statistics, str(self.device)
+        return once("network input", *settings, picture, compute=lambda: self.normalised(self.resize(picture)))
+
+    def normalised(self, picture: Tensor) -> Tensor:
+        """(3, h, w) uint8 BGR -> RGB on the model's device, by the weights' statistics."""
+        return (self.cast_data(picture).flip(0).float() - self.mean) / self.std
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Size (h, w) that a picture of (height, width) is read at."""

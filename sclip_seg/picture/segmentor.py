@@ -7,7 +7,7 @@ label    the best class of each pixel, then steps on labels                     
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,11 +23,12 @@ from torch import Tensor
 
 from ..drawing import make_palette
 from ..errors import InputError
-from ..registry import STAGES, STEPS, one_of_each_guide
+from ..registry import STAGES, STEPS, one_of_each
 from ..settings import Count, Natural, Pixels, Positive, Share, checked
 from ..towers.encoder import DTYPES
 from ..towers.guide import Guide
 from ..towers.tail import Tail
+from ..towers.together import once
 from ..words.auxiliary_texts import AuxiliaryTexts
 from ..words.templates import templates as template_set
 from ..words.text import TextBank, by_template, text_bank
@@ -97,7 +98,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         train_cfg: None = None,
     ) -> None:
         super().__init__()
-        with one_of_each_guide():
+        with one_of_each():
             self.backbone = MODELS.build(backbone)
             self.stages = torch.nn.ModuleList(_built(STAGES, stages))
             steps = _built(STEPS, refine)
@@ -245,7 +246,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         together = zip(inputs, fitted, samples, strict=True)
         for shape, neighbours in groupby(together, key=lambda one: tuple(one[1].shape[1:])):
             group, plan = list(neighbours), self.windows_over(shape)
-            batches = plan.cut([own for _, own, _ in group], self.window["batch"])
+            batches = plan.batches([own for _, own, _ in group], self.window["batch"])
             batches = (self.backbone.keep(batch, self.text, **asked.of_windows(len(plan))) for batch in batches)
             for (image, own, sample), kept in zip(group, regrouped(batches, len(plan)), strict=True):
                 size = tuple(sample.get("ori_shape", image.shape[1:]))
@@ -258,6 +259,11 @@ class OpenVocabSegmentor(BaseSegmentor):
 
     def score(self, picture: Picture) -> StitchedMaps:
         """The score maps of the queries, at the labels' size: as the tail reads them, revised by the stages."""
+        read_by = self.backbone.clip, self.backbone.tail, list(self.stages), self.text
+        seen = picture.image, picture.fitted, picture.original, picture.size, astuple(picture.plan), picture.batch
+        return once("scores", read_by, seen, compute=lambda: self._scored(picture), shared=picture.for_any_labelling)
+
+    def _scored(self, picture: Picture) -> StitchedMaps:
         scores = self.backbone.tail.read(picture)
         for stage in self.stages:
             scores = stage(scores, picture)
@@ -266,7 +272,8 @@ class OpenVocabSegmentor(BaseSegmentor):
     def refine(self, maps: StitchedMaps, picture: Picture) -> StitchedMaps | DenseMaps:
         """The maps after every step on scores, or as they are when there is none."""
         for step in self.score_steps:
-            maps = step.revise(maps, picture)
+            revise = partial(step.revise, maps, picture)
+            maps = once("refined", step, maps, self.text, compute=revise, shared=picture.for_any_labelling)
         return maps
 
     def label(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:

@@ -4,23 +4,20 @@ import math
 from collections.abc import Iterable
 
 import torch
-from open_clip.model import convert_weights_to_lp
-from open_clip.transformer import LayerNorm, LayerNormFp32
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..registry import MODELS, TAILS
+from ..registry import MODELS, TAILS, only_one
 from ..settings import Seed, checked
 from ..words.text import TextBank
-from . import checkpoint, facts, stock, weights
 from .attention import AttentionMaps
 from .block import run_block
+from .frozen import DTYPES, FrozenCLIP
 from .guide import Guide
 from .positions import RULES, resample
 from .tail import Gathered, Tail
+from .together import is_shared, once
 from .trace import Trace, Trunk, position
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @MODELS.register_module()
@@ -65,38 +62,13 @@ class DenseCLIP(nn.Module):
         super().__init__()
         if positions not in RULES:
             raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
-        arch, pretrained = stock.named(arch, pretrained)
-        config = stock.config_of(arch)
-        stock.refuse_unread(arch, config)
-        own = config.get("quick_gelu", False)
-        known = None if pretrained is None else facts.of_name(arch, pretrained)
-        inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
-        self.arch, self.pretrained, self.position_rule = arch, pretrained, positions
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.clip = weights.build_clip(arch, quick_gelu)
-        visual = self.clip.visual
-        if not hasattr(visual, "class_embedding") or getattr(visual, "attn_pool", None) is not None:
-            raise InputError(f"{arch} is no ViT with a class token, which is what the methods read")
-        if type(visual.transformer.resblocks[0]).__name__ != "ResidualAttentionBlock":
-            raise InputError(f"{arch} has blocks of its own kind, and the methods read CLIP's plain ones")
-        if not hasattr(self.clip, "token_embedding"):
-            raise InputError(f"{arch} has a text tower of its own kind; only CLIP's plain one is read")
-        if pretrained is not None:
-            path = weights.find(arch, pretrained, folder)
-            found = checkpoint.read(path)
-            if known is None:
-                known = facts.of_file(path, found.openai)
-                inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
-            elif found.openai and not known.quick_gelu:
-                raise InputError(f"{path} is one of OpenAI's archives, and {pretrained} stands for other weights")
-            weights.load(self.clip, found, path, arch)
-            facts.tell(inputs, path)
-        self.inputs, self.mean, self.std = inputs, inputs.mean, inputs.std
-        self.digest = weights.digest(self.clip)
+        self.frozen = only_one(FrozenCLIP, arch, pretrained, quick_gelu, folder, seed, mean, std)
+        self.arch, self.pretrained, self.inputs = self.frozen.arch, self.frozen.pretrained, self.frozen.inputs
+        self.clip, self.digest, self.position_rule = self.frozen.clip, self.frozen.digest, positions
+        self.mean, self.std = self.inputs.mean, self.inputs.std
         self.tail: Tail = TAILS.build(tail)
-        self.edit = self.tail.edit(visual)
-        self.precision = "fp32"
+        self.edit = self.tail.edit(self.clip.visual)
+        self.frozen.readers.append((self.tail, self.edit))
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
@@ -132,26 +104,32 @@ class DenseCLIP(nn.Module):
         """Type that the trunk computes in; LayerNorm parameters and positions stay fp32."""
         return DTYPES[self.precision]
 
+    @property
+    def precision(self) -> str:
+        """'fp32', 'bf16' or 'fp16'."""
+        return self.frozen.precision
+
     def set_precision(self, precision: str) -> None:
-        """Casts the frozen weights, as open_clip does, to 'fp32', 'bf16' or 'fp16'. It cannot be undone."""
-        if precision not in DTYPES:
-            raise InputError(f"precision is {precision!r}; choose one of {', '.join(DTYPES)}")
-        if precision == self.precision:
-            return
-        if self.precision != "fp32":
-            raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
-        convert_weights_to_lp(self.clip, dtype=DTYPES[precision])
-        keep_norms_fp32(self.clip)
+        """Casts the frozen weights, and those of the tail's guides, to 'fp32', 'bf16' or 'fp16'."""
+        self.frozen.set_precision(precision)
         for guide in self.tail.modules():
             if isinstance(guide, Guide):
-                guide.to(DTYPES[precision])
-        self.precision = precision
+                guide.to(self.dtype)
 
     def trace(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
         """Runs the trunk on normalised windows (N, 3, H, W), as far as the tail reads.
 
         `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
         """
+        return self._run(image, self._wanted([self.tail], blocks))
+
+    def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
+        """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
+        depth = len(self.clip.visual.transformer.resblocks)
+        read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
+        return tuple(sorted(read | {position(block, depth) for block in blocks}))
+
+    def _run(self, image: Tensor, wanted: tuple[int, ...]) -> Trace:
         visual = self.clip.visual
         x = visual.conv1(image.to(self.dtype))
         grid = tuple(x.shape[-2:])
@@ -161,12 +139,9 @@ class DenseCLIP(nn.Module):
         start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
 
-        resblocks = visual.transformer.resblocks
-        depth = len(resblocks)
-        wanted = {position(block, depth) for block in (*self.tail.reads(depth), *blocks)}
+        depth = len(visual.transformer.resblocks)
         states = {-1: x} if -1 in wanted else {}
-        for index in range(max(wanted) + 1):
-            block = resblocks[index]
+        for index, block in enumerate(visual.transformer.resblocks[: max(wanted) + 1]):
             x = self.run(block, x) if self.edit is None else self.edit(block, x, grid, index == depth - 1)
             if index in wanted:
                 states[index] = x
@@ -178,21 +153,36 @@ class DenseCLIP(nn.Module):
 
     def score(self, image: Tensor, text: TextBank) -> Tensor:
         """Scores (N, Q, h, w), fp32, of normalised windows (N, 3, H, W) with the queries, each window by itself."""
-        return self.tail.score(self.trace(self.tail.views(image)), text)
+        return self.tail.score(self._seen(image), text)
 
     def gather(self, image: Tensor, text: TextBank) -> Gathered:
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
-        return self.tail.gather(self.trace(self.tail.views(image)), text)
+        return once("gathered", *self._of(text, image), compute=lambda: self.tail.gather(self._seen(image), text))
 
     def keep(self, image: Tensor, text: TextBank, features: bool = False, summary: bool = False) -> dict[str, Gathered]:
         """What the tail keeps of normalised windows (N, 3, H, W), as `tail`, and their `features` and `summary`."""
-        trace = self.trace(self.tail.views(image), (-2,) if summary else ())
-        kept: dict[str, Gathered] = {"tail": self.tail.gather(trace, text)}
+        if not features and not summary:
+            return {"tail": self.gather(image, text)}
+        trace, of = self._seen(image, (-2,) if summary else ()), self._of(text, image)
+        kept: dict[str, Gathered] = {"tail": once("gathered", *of, compute=lambda: self.tail.gather(trace, text))}
         if features:
-            kept["features"] = self.tail.features(trace, text)[: len(image)]
+            kept["features"] = once("features", *of, compute=lambda: self.tail.features(trace, text))[: len(image)]
         if summary:
-            kept["summary"] = self.tail.summary(trace)[: len(image)]
+            kept["summary"] = once("summary", *of, compute=lambda: self.tail.summary(trace))[: len(image)]
         return kept
+
+    def _of(self, text: TextBank, image: Tensor) -> tuple[object, ...]:
+        """All that what comes of windows depends on. An edit of the trunk is known by its settings."""
+        return self.clip, self.run, self.position_rule, repr(self.edit), self.tail, text, image
+
+    def _seen(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
+        """The trace of the windows as the tail looks at them; where readers share the trunk, that of them all."""
+        views = self.tail.views(image)
+        if views is not image or not is_shared():
+            return self.trace(views, blocks)
+        wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
+        of = self.clip, self.run, self.position_rule, repr(self.edit), wanted, image
+        return once("trace", *of, compute=lambda: self._run(image, wanted))
 
     def summary(self, image: Tensor) -> Tensor:
         """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
@@ -213,17 +203,6 @@ class DenseCLIP(nn.Module):
             raise InputError(f"block {block} is asked for, and the tower has {depth}")
         trace = self.trace(image, (index - 1 - depth,))
         return self.tail.attention_maps(trace, text, block)
-
-
-def keep_norms_fp32(module: nn.Module) -> None:
-    """Makes every LayerNorm compute in fp32 and cast back, as towers built for half precision have it."""
-    for name, child in module.named_children():
-        if type(child) is LayerNorm:
-            norm = LayerNormFp32(child.normalized_shape, eps=child.eps)
-            norm.weight, norm.bias = child.weight, child.bias
-            setattr(module, name, norm.eval())
-        else:
-            keep_norms_fp32(child)
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

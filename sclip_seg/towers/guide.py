@@ -22,6 +22,7 @@ from ..settings import Pixels, Seed
 from . import weights
 from .guide_weights import build
 from .positions import RULES, resample
+from .together import once
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Guide(nn.Module):
     """A frozen model with patch features. Windows' sides must be multiples of `unit` pixels."""
 
     unit: int = 1
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return once("guide", self, image, compute=lambda: super(Guide, self).__call__(image))
 
     def forward(self, image: Tensor) -> Tensor:
         """Windows (N, 3, H, W), RGB in [0, 1] -> features (N, C, h, w), of any length."""

@@ -75,7 +75,7 @@ class Tail(nn.Module):
 
     def features(self, trace: Trace, text: TextBank | None) -> Tensor:
         """What `forward` gives of a trace, computed once."""
-        return trace.once((self, "features"), lambda: self(trace, text))
+        return trace.once((self, "features", id(text)), lambda: self(trace, text))
 
     def summary(self, trace: Trace) -> Tensor:
         """A unit feature of each window as a whole, (N, D), fp32: the class token's, as CLIP was trained."""

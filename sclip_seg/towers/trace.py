@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .kept import on
+from .together import is_shared, once
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ class Trunk:
     def rgb(self, image: Tensor) -> Tensor:
         """Normalised pixels (..., 3, H, W) as RGB in [0, 1], fp32."""
         mean, std = on(image.device, _statistics, tuple(self.mean), tuple(self.std))
-        return image.float() * std + mean
+        return once("rgb", tuple(self.mean), tuple(self.std), image, compute=lambda: image.float() * std + mean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ class Trace(Trunk):
     grid: tuple[int, int]
     states: dict[int, Tensor]
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
+    _seen: dict[int, QKV] = field(default_factory=dict, repr=False)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed when `key` is first asked for."""
@@ -148,9 +150,15 @@ class Trace(Trunk):
         return self.states[position(block, self.depth) - 1]
 
     def qkv(self, block: int) -> QKV:
-        """What the attention of `block` saw."""
-        module = self.blocks[block]
-        return QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
+        """What the attention of `block` saw; kept where several readers may ask."""
+        block = position(block, self.depth)
+        if block not in self._seen:
+            module = self.blocks[block]
+            seen = QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
+            if not is_shared():
+                return seen
+            self._seen[block] = seen
+        return self._seen[block]
 
     @property
     def pixels(self) -> Tensor:

@@ -50,7 +50,10 @@ result = {{"miou": does.get("miou", 50.0), "images": 2, "images_in_dataset": 2, 
 
 
 class Stub:
-    """`stub(*arguments)` runs `sclip-seg reproduce` with the program above; `stub.calls()` are its calls so far."""
+    """`stub(*arguments)` runs `sclip-seg reproduce` with the program above; `stub.calls()` are its calls so far.
+
+    The program measures one cell, so each has a process of its own.
+    """
 
     def __init__(self, folder):
         self.script = folder / "stub.py"
@@ -61,7 +64,7 @@ class Stub:
         Path("stub.json").write_text(json.dumps(methods))
 
     def __call__(self, *arguments):
-        return tool.main(list(arguments), program=[sys.executable, "-S", str(self.script)])
+        return tool.main(["--group", "1", *arguments], program=[sys.executable, "-S", str(self.script)])
 
     @staticmethod
     def calls():

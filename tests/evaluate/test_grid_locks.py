@@ -47,7 +47,7 @@ def test_two_grids_share_a_folder(stub, capsys, monkeypatch):
     (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
     stub.behave(sclip={"wait": "told"})
     other = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
-    worker = threading.Thread(target=other.run, args=([request],))
+    worker = threading.Thread(target=other.run, args=([[request]],))
     worker.start()
     until((request.folder / "progress").is_dir, "the first picture", worker.is_alive)
     screens = watched_screens(monkeypatch)
@@ -68,13 +68,13 @@ def test_a_cell_stays_taken_when_its_grid_is_killed(stub):
     stub.behave(sclip={"wait": "never"})
     (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
     grid = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
-    assert grid._begin(request, 0)
+    assert grid._begin([request], 0)
     until((request.folder / "progress").is_dir, "the first picture")
-    grid.running[0].lock.release()  # what the system does for a process that is killed
+    grid.running[0].cells[0].lock.release()  # what the system does for a process that is killed
     said = io.StringIO()
     stopped = iter([False] * 10)
     again = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(said), lambda: next(stopped, True))
-    assert again.run([request]) == []
+    assert again.run([[request]]) == []
     assert "another process is at work" in said.getvalue()
     grid._end()
     stub.behave()

@@ -230,7 +230,7 @@ def made_scores(seed: int = 3) -> Tensor:
 
 def picture_of(background: int | None, owner: Tensor = OWNER) -> Picture:
     rule = Labelling(owner.bincount(), 1.0, background=background)
-    return Picture(*[None] * 8, labelling=rule)
+    return Picture(*[None] * 8, rule=rule)
 
 
 @pytest.mark.parametrize("background", [0, 2, 3])

@@ -17,7 +17,7 @@ from sclip_seg.picture.picture import Picture, Scores, Whole, regrouped
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 from sclip_seg.picture.stage import Stage
 from sclip_seg.picture.window import windows
-from sclip_seg.registry import GUIDES, STAGES, TAILS, one_of_each_guide
+from sclip_seg.registry import GUIDES, STAGES, TAILS, one_of_each
 from sclip_seg.towers.tail import Gathered, LastBlock
 from sclip_seg.words.text import TextBank
 
@@ -111,14 +111,14 @@ def test_a_tail_its_stages_and_steps_share_a_guide_of_one_config(build_segmentor
     assert second.backbone.tail.affinity is second.stages[0].guide
 
 
-def test_guides_are_shared_within_a_model_only():
+def test_guides_are_shared_within_a_model_and_within_a_group_of_them():
     assert GUIDES.build(GUIDE) is not GUIDES.build(GUIDE)
-    with one_of_each_guide():
+    with one_of_each():
         one = GUIDES.build(GUIDE)
         assert GUIDES.build(dict(reversed(GUIDE.items()))) is one  # keys in any order
         assert GUIDES.build(GUIDE | dict(lean=0.1)) is not one
-        with one_of_each_guide():
-            assert GUIDES.build(GUIDE) is not one
+        with one_of_each():
+            assert GUIDES.build(GUIDE) is one
         assert GUIDES.build(GUIDE) is one
     assert GUIDES.build(GUIDE) is not one
 

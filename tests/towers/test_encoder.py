@@ -29,7 +29,7 @@ READ = {
     "attn": {"in_proj_weight", "in_proj_bias", "out_proj", "num_heads"},
     "clip": {
         *("visual", "transformer", "token_embedding", "positional_embedding", "attn_mask", "ln_final"),
-        *("text_projection", "context_length", "parameters"),
+        *("text_projection", "context_length", "parameters", "requires_grad_"),
     },
 }
 

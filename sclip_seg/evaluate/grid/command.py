@@ -5,11 +5,12 @@
   sclip-seg reproduce --table clearclip-ablation --datasets toy --backbones toy
   sclip-seg reproduce --check tests/expectations/toy.json
 
-Each cell is one run of `sclip-seg test` in a process of its own. Finished
-cells are skipped, failed ones reported, and a grid that was stopped goes on
-where it stopped when the same command is given again. At the end: measured
-beside published. `--check` measures a file's cells and fails where one has
-drifted.
+Cells that agree in all that a picture goes through before a method reads it
+(backbone, data, sizes, windows, precision) are measured by one process, which
+runs the trunk once for them; no score depends on it. Finished cells are
+skipped, failed ones reported, and a grid that was stopped goes on where it
+stopped when the same command is given again. At the end: measured beside
+published. `--check` measures a file's cells and fails where one has drifted.
 """
 
 import argparse
@@ -29,12 +30,14 @@ from ...errors import InputError, near
 from ...options import parse_options
 from . import compare, gate
 from .cell import Cell, Request
+from .groups import grouped
 from .run import GridRun
 from .screen import Screen
 from .slots import slots
 from .tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 
 PROGRAM = (sys.executable, sclip_seg_cli.__file__, "test")  # by its path, so that it is the code of this process
+GROUP = 32
 STOPPED = 128 + signal.SIGINT
 
 
@@ -52,6 +55,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every cell")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/reproduce"), metavar="DIR")
     parser.add_argument("--jobs", type=at_least_one, metavar="N", help="cells at a time, a GPU each; default: all")
+    parser.add_argument(
+        "--group",
+        type=at_least_one,
+        default=GROUP,
+        metavar="N",
+        help=f"cells that share a process and its trunk, at most (default: {GROUP})",
+    )
     parser.add_argument(
         "--labels", action="store_true", help="keep predicted label maps, for sclip-seg report --labels"
     )
@@ -82,8 +92,10 @@ def reproduce(options: argparse.Namespace, program: Sequence[str], arguments: Se
     screen = Screen(sys.stdout)
     with stop_on_signal() as stopped:
         same_code = bool(options.check or options.store)
-        grid = GridRun(program, slots(options.jobs), screen, stopped, options.anew, same_code)
-        outcomes = grid.run(requests)
+        places = slots(options.jobs)
+        share = -(-len(requests) // len(places))  # no slot is left idle for the sake of a larger group
+        grid = GridRun(program, places, screen, stopped, options.anew, same_code)
+        outcomes = grid.run(grouped(requests, min(options.group, share)))
         was_stopped = stopped() and len(outcomes) < len(requests)
     if any(outcome.result for outcome in outcomes):
         print(compare.table(outcomes))

@@ -7,32 +7,26 @@ therefore share a folder, and their work. A run that was stopped is gone on with
 
 import json
 import os
-import re
 import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import chain
 from statistics import mean
 
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 
 from ...errors import InputError
 from ...files import write_atomically
-from ..work_folder import PROGRESS, is_at_work
+from ..work_folder import PROGRESS, RESULT
 from .cell import Request, count_pictures
+from .job import GROUP, GROUP_LOG, LOG, Begun, Busy, Job, last_lines, locked, version_of
 from .screen import Screen, clock
 
 POLL, GRACE = 0.1, 10.0  # seconds: between two looks at the processes, and for one to end when it is asked to
 AGAIN = 2.0  # seconds between two looks at the cells that other processes work on
-LAST_LINES = 5
-
-
-class Busy(Exception):
-    """Another process works on the cell."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +40,8 @@ class Outcome:
     seconds: float = 0.0
 
 
-@dataclass
-class Job:
-    """A cell that is being measured."""
-
-    request: Request
-    config: Config
-    total: int
-    slot: int
-    process: subprocess.Popen
-    lock: FileLock
-    resumed: bool
-    start: float = field(default_factory=time.monotonic)
-    pictures: int = 0
-    _offset: int = 0
-
-    def look(self) -> int:
-        """Pictures that its journal has by now."""
-        journal = self.request.folder / PROGRESS / "rank0.jsonl"
-        try:
-            with journal.open("rb") as file:
-                file.seek(self._offset)
-                new = file.read()
-        except OSError:
-            return self.pictures
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        self.pictures += whole.count(b'"index"')
-        return self.pictures
-
-
 class GridRun:
-    """Works the requests off, in order.
+    """Works the requests off, in order, group by group.
 
     Args:
         program: the command that measures a cell, before the arguments.
@@ -98,7 +62,7 @@ class GridRun:
     ) -> None:
         self.program, self.slots, self.screen, self.stopped = list(program), list(slots), screen, stopped
         self.anew, self.same_code = anew, same_code
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[list[Request]] = deque()
         self.running: list[Job] = []
         self.elsewhere: list[Request] = []
         self.outcomes: list[Outcome] = []
@@ -106,14 +70,14 @@ class GridRun:
         self.digests: dict[str, str] = {}
         self.told: set[str] = set()
 
-    def run(self, requests: Sequence[Request]) -> list[Outcome]:
+    def run(self, groups: Sequence[Sequence[Request]]) -> list[Outcome]:
         """The outcomes, in the order of the requests; those of a stopped grid lack what was not finished."""
-        self.waiting.extend(requests)
+        self.waiting.extend(map(list, groups))
         looked = time.monotonic()
         try:
             while (self.waiting or self.running or self.elsewhere) and not self.stopped():
                 if not self.waiting and time.monotonic() - looked > AGAIN:
-                    self.waiting.extend(self.elsewhere)
+                    self.waiting.extend([request] for request in self.elsewhere)
                     self.elsewhere.clear()
                     looked = time.monotonic()
                 free = [slot for slot in range(len(self.slots)) if slot not in {job.slot for job in self.running}]
@@ -128,14 +92,14 @@ class GridRun:
         finally:
             self.screen.show([])
             self._end()
-        order = {request.cell.key: place for place, request in enumerate(requests)}
+        order = {request.cell.key: place for place, request in enumerate(chain.from_iterable(groups))}
         return sorted(self.outcomes, key=lambda outcome: order[outcome.request.cell.key])
 
     def table(self) -> list[str]:
         """A line for each cell at work, and one for the whole."""
-        width = max((len(job.request.cell.key) for job in self.running), default=0)
+        width = max((len(job.title) for job in self.running), default=0)
         lines = [
-            f"  {job.request.cell.key:{width}}  {job.look()} of {job.total} pictures  "
+            f"  {job.title:{width}}  {min(cell.look() for cell in job.cells)} of {job.cells[0].total} pictures  "
             f"{clock(time.monotonic() - job.start)}"
             for job in self.running
         ]
@@ -146,7 +110,8 @@ class GridRun:
         states = [outcome.state for outcome in self.outcomes]
         parts = [f"{state} {states.count(state)}" for state in ("done", "skipped", "failed")]
         if self.running or self.waiting or self.elsewhere:
-            parts += [f"running {len(self.running)}", f"left {len(self.waiting)}"]
+            running, left = sum(len(job.cells) for job in self.running), sum(map(len, self.waiting))
+            parts += [f"running {running}", f"left {left}"]
             parts += [f"elsewhere {len(self.elsewhere)}"] if self.elsewhere else []
             left = self.remaining()
             parts += [f"about {clock(left)} to go"] if left is not None else []
@@ -162,14 +127,42 @@ class GridRun:
             return None
         overall = mean(mean(times) for times in by_dataset.values())
         expected = {dataset: mean(times) for dataset, times in by_dataset.items()}
-        left = sum(expected.get(request.cell.dataset, overall) for request in self.waiting)
+        waiting = chain.from_iterable(self.waiting)
+        left = sum(expected.get(request.cell.dataset, overall) for request in waiting)
         for job in self.running:
-            whole = expected.get(job.request.cell.dataset, overall)
+            whole = sum(expected.get(cell.request.cell.dataset, overall) for cell in job.cells)
             left += max(whole - (time.monotonic() - job.start), 0)
         return left / len(self.slots)
 
-    def _begin(self, request: Request, slot: int) -> bool:
-        """Whether a process was started; otherwise the cell's outcome is known."""
+    def _begin(self, group: Sequence[Request], slot: int) -> bool:
+        """Whether a process was started; otherwise the outcome of each cell is known."""
+        cells = [cell for request in group if (cell := self._taken(request))]
+        if not cells:
+            return False
+        calls = [cell.request.arguments(cell.resumed) for cell in cells]
+        first, arguments = cells[0].request.folder, calls[0]
+        if len(calls) > 1:
+            write_atomically(first / GROUP, json.dumps(calls, indent=2) + "\n")
+            arguments = ["--cells", str(first / GROUP)]
+            for cell in cells:
+                (cell.request.folder / LOG).unlink(missing_ok=True)
+        with (first / (LOG if len(calls) == 1 else GROUP_LOG)).open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [*self.program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.slots[slot],
+                start_new_session=True,  # the terminal's Ctrl-C reaches this process only, which ends the others
+            )
+        self.running.append(Job(cells, slot, process))
+        if not self.screen.is_live:
+            for cell in cells:
+                self.screen.say(f"{'goes on' if cell.resumed else 'begins'}: {cell.request.cell.key}")
+        return True
+
+    def _taken(self, request: Request) -> Begun | None:
+        """A cell that is to be measured, its folder held; None where its outcome is known, or others work on it."""
         missing = None
         try:
             config = request.load()
@@ -179,37 +172,25 @@ class GridRun:
                 missing, total = error, None
             record = request.record(config)
             if self._skip(request, config, total, record):
-                return False
+                return None
             if missing:
                 raise missing
             request.check_overwrite()
-            lock = _lock(request.folder)
+            lock = locked(request.folder)
         except InputError as error:
             self._note(Outcome(request, "failed", reason=str(error)))
-            return False
+            return None
         except Busy:
             self._leave(request)
-            return False
+            return None
         # Another grid may have finished the cell before the lock was had.
         if self._skip(request, config, total, record):
             lock.release()
-            return False
+            return None
         resume = not self.anew and request.recorded() == record and (request.folder / PROGRESS).is_dir()
         write_atomically(request.folder / "cell.json", json.dumps(record, indent=2) + "\n")
-        with (request.folder / "log.txt").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [*self.program, *request.arguments(resume)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | self.slots[slot],
-                start_new_session=True,  # the terminal's Ctrl-C reaches this process only, which ends the others
-            )
-        wanted = min(request.limit or total, total)
-        self.running.append(Job(request, config, wanted, slot, process, lock, resume))
-        if not self.screen.is_live:
-            self.screen.say(f"{'goes on' if resume else 'begins'}: {request.cell.key}")
-        return True
+        before = version_of(request.folder / RESULT)
+        return Begun(request, config, min(request.limit or total, total), lock, resume, before)
 
     def _skip(self, request: Request, config: Config, total: int | None, record: dict) -> bool:
         result = None if self.anew else request.finished(config, total, self.digests)
@@ -226,20 +207,37 @@ class GridRun:
 
     def _finish(self, job: Job) -> None:
         self.running.remove(job)
-        job.lock.release()
+        for cell in job.cells:
+            cell.lock.release()
         seconds, status = time.monotonic() - job.start, job.process.returncode
-        total = count_pictures(job.config, self.counted)
-        result = job.request.finished(job.config, total) if status == 0 else None
-        if result:
-            self._note(Outcome(job.request, "done", result, seconds=seconds))
+        unfinished = [cell for cell in job.cells if not self._done(cell, seconds / len(job.cells))]
+        if len(job.cells) > 1 and status < 0 and unfinished:  # too much for the machine, as it seems
+            half = -(-len(unfinished) // 2)
+            requests = [cell.request for cell in unfinished]
+            self.waiting.extendleft(filter(None, (requests[half:], requests[:half])))
+            self.screen.say(f"ended by signal {-status}: {job.title}; goes on in two groups")
             return
+        for cell in unfinished:
+            self._note(Outcome(cell.request, "failed", reason=self._reason(cell, job), seconds=seconds))
+
+    def _done(self, cell: Begun, seconds: float) -> bool:
+        total = count_pictures(cell.config, self.counted)
+        result = cell.request.finished(cell.config, total) if cell.has_result() else None
+        if result:
+            self._note(Outcome(cell.request, "done", result, seconds=seconds))
+        return bool(result)
+
+    @staticmethod
+    def _reason(cell: Begun, job: Job) -> str:
+        status, folder = job.process.returncode, cell.request.folder
         ended = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
         if status == 0:
-            ended = f"{job.request.folder / 'result.json'} is not of this config and these pictures"
-        if job.resumed:
+            ended = f"{folder / 'result.json'} is not of this config and these pictures"
+        if cell.resumed:
             ended += "; it went on with a run that was stopped: --anew begins from the first picture"
-        reason = "\n".join([*last_lines(job.request.folder / "log.txt"), ended])
-        self._note(Outcome(job.request, "failed", reason=reason, seconds=seconds))
+        log = folder / LOG
+        lines = last_lines(log if log.exists() else job.cells[0].request.folder / GROUP_LOG)
+        return "\n".join([*lines, ended])
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -259,24 +257,5 @@ class GridRun:
             deadline = time.monotonic() + GRACE
             while any(job.process.poll() is None for job in self.running) and time.monotonic() < deadline:
                 time.sleep(POLL)
-        for job in self.running:
-            job.lock.release()
-
-
-def _lock(folder: Path) -> FileLock:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Busy from error
-    if is_at_work(folder):
-        lock.release()
-        raise Busy
-    return lock
-
-
-def last_lines(path: Path) -> list[str]:
-    """The last lines of a log that say something; the redrawn ones of a progress bar count as lines."""
-    lines = re.split(r"[\r\n]+", path.read_text(encoding="utf-8", errors="replace"))
-    return [line.rstrip() for line in lines if line.strip()][-LAST_LINES:]
+        for cell in chain.from_iterable(job.cells for job in self.running):
+            cell.lock.release()

@@ -32,7 +32,7 @@ def rule(background: int | None = None, winner: Tensor | None = None, scale: flo
 
 
 def picture_of(labelling: Labelling) -> Picture:
-    return Picture(*[None] * 8, labelling=labelling)
+    return Picture(*[None] * 8, rule=labelling)
 
 
 def cells(seed: int) -> Tensor:
