@@ -11,7 +11,7 @@ from dataclasses import astuple, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 from mmengine.registry import Registry
@@ -24,7 +24,7 @@ from torch import Tensor
 from ..drawing import make_palette
 from ..errors import InputError
 from ..registry import STAGES, STEPS, one_of_each
-from ..settings import Count, Natural, Pixels, Positive, Share, checked
+from ..settings import Natural, Pixels, Positive, Share, checked
 from ..towers.encoder import DTYPES
 from ..towers.guide import Guide
 from ..towers.tail import Tail
@@ -38,17 +38,7 @@ from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .scores import DenseMaps, Labelling, StitchedMaps
 from .stage import Asked, Stage
-from .window import Windows, windows
-
-
-class WindowSettings(TypedDict, total=False):
-    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `window.windows`."""
-
-    crop: Pixels | None
-    stride: Pixels | None
-    batch: Count
-    padding: Literal["stretch", "symmetric"]
-    unit: Pixels | None
+from .window import Windows, WindowSettings, windows
 
 
 @MODELS.register_module()
