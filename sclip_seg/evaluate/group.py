@@ -36,9 +36,9 @@ def in_groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def data_of(config: Config) -> str:
-    """Names what is read and scored: runs may go together where it is the same."""
+    """Names what is read and scored, and how precisely: runs may go together where it is the same."""
     loader = {key: value for key, value in config.test_dataloader.to_dict().items() if key != "sampler"}
-    return short_hash([loader, config.test_evaluator, config.get("launcher")])
+    return short_hash([loader, config.test_evaluator, config.get("launcher"), config.model.get("precision")])
 
 
 class Member:
