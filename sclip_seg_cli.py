@@ -24,6 +24,7 @@ WORDS = {
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
     "report": ("sclip_seg.evaluate.report.command", "one page over the results of many runs"),
     "speed": ("sclip_seg.measure.speed", "what a picture costs beside the bare vision transformer"),
+    "rank-templates": ("sclip_seg.evaluate.rank_templates", "find each class's surest prompt templates"),
     "list": ("sclip_seg.evaluate.listing", "list methods, datasets and backbones"),
     "parity": ("sclip_seg.measure.parity.command", "hold the methods against outputs of the official codes"),
     "gpu-check": ("sclip_seg.measure.gpu.check", "checks and measures on a GPU, in one go"),

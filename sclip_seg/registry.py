@@ -99,7 +99,12 @@ ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["s
 TAILS = Registry("tail", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
 GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
 REGIONS = Registry("regions", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.regions"])
-STAGES = Registry("stage", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
+STAGES = Registry(
+    "stage",
+    scope="mmseg",
+    build_func=_build_reader,
+    locations=["sclip_seg.picture.texts", "sclip_seg.picture.experts", "sclip_seg.methods"],
+)
 STEPS = Registry(
     "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]
 )

@@ -66,6 +66,10 @@ ALLOWED = {
     ("sclip_seg/towers/torch_file.py", "torch.frombuffer"): (1, "numbers"),
     ("sclip_seg/towers/checkpoint.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/towers/checkpoint.py", "json.loads"): (1, "plain data: an index of shards"),
+    ("sclip_seg/words/experts.py", "json.loads"): (
+        1,
+        "plain data: numbers of templates, held against what they may be",
+    ),
     ("sclip_seg/towers/snapshot.py", "json.loads"): (1, "plain data: a model's config"),
     ("sclip_seg/towers/snapshot.py", "hf_hub_download"): (2, "a file, which checkpoint reads"),
     ("sclip_seg/towers/weights.py", "download_pretrained"): (1, "a file, which checkpoint reads"),

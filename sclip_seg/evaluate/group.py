@@ -25,6 +25,7 @@ from .run import Run
 from .sharing import segmentor_of
 
 FAULT = 1  # the exit status of a traceback
+PARTS = "features", "owner", "beside", "second", "single"  # of a text bank
 
 
 def in_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -189,5 +190,7 @@ def _same(some: TextBank, other: TextBank) -> bool:
     def equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
         return a is b or (a is not None and b is not None and a.shape == b.shape and torch.equal(a, b))
 
-    same = all(equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside", "second"))
+    same = all(
+        equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside", "second", "single")
+    )
     return same and (some.classes, some.background) == (other.classes, other.background)

@@ -19,6 +19,7 @@ from ..picture.segmentor import OpenVocabSegmentor
 from ..regions.provider import RegionProvider
 from ..towers.guide import Guide
 from ..version import __version__
+from ..words.experts import Experts
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
 CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
@@ -98,6 +99,8 @@ def without_places(part: dict | str) -> dict | str:
     for key in ("checkpoint", "maps", "bank"):
         if isinstance(part.get(key), str):
             plain[key] = _base_name(part[key])
+    if isinstance(part.get("experts"), str):
+        plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
 
 

@@ -110,11 +110,11 @@ class CorrCLIP(Tail):
         """Features (N, D, H', W') of windows without regions: all is void."""
         kept, nowhere = self.gather(trace, text), self.nowhere(trace)
         windows = zip(kept["states"], kept["guide"], strict=True)
-        return torch.stack([self.features(trace, *window, trace.grid, nowhere) for window in windows])
+        return torch.stack([self.scoped(trace, *window, trace.grid, nowhere) for window in windows])
 
     def read(self, picture: Picture) -> Scores:
         tiles = [
-            cosines(self.features(picture.trunk, *window)[None], picture.text.features)
+            cosines(self.scoped(picture.trunk, *window)[None], picture.text.features)
             for window in self.windows(picture)
         ]
         return picture.scored(torch.cat(tiles))
@@ -159,7 +159,7 @@ class CorrCLIP(Tail):
         weights[index, 0] = attention[row * features.shape[2] + column].view(features.shape[1:])
         return weights
 
-    def features(self, trunk: Trunk, states: Tensor, guide: Tensor, grid: tuple[int, int], ids: Tensor) -> Tensor:
+    def scoped(self, trunk: Trunk, states: Tensor, guide: Tensor, grid: tuple[int, int], ids: Tensor) -> Tensor:
         """Features (D, H', W') of one window; the arguments are those of `look`."""
         seen = self.look(trunk, states, guide, grid, ids)
         streams = (seen.main, 1.0), (seen.spatial, 1.0), (seen.semantic, SEMANTIC)

@@ -91,7 +91,7 @@ class CorrCLIPv2(CorrCLIP):
         """Features (N, D, H', W') of windows, each a whole picture to the guide, without regions."""
         states, guided, nowhere = self.gather(trace, text)["states"], self.alone(trace), self.nowhere(trace)
         windows = zip(states, guided, strict=True)
-        return torch.stack([self.features(trace, *window, trace.grid, nowhere) for window in windows])
+        return torch.stack([self.scoped(trace, *window, trace.grid, nowhere) for window in windows])
 
     def alone(self, trace: Trace) -> Tensor:
         """The guide's features (N, C', H', W') of windows, each a picture by itself."""

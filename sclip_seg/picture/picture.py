@@ -84,9 +84,11 @@ class Picture:
     `image` (3, h, w) is the network's input, normalised; `fitted` the same as windows were cut from it; `size` (H, W)
     that of the labels; `original` (3, H, W) the picture as the pipeline delivered it, uint8 BGR, where something asked
     for it, and `name` its file's, without the suffix. `plan` are the windows, `gathered` what the tail kept of each,
-    `whole` what it kept of the picture as one window, where it asks for that; `text` the queries, `rule` what their
-    scores become labels by, `trunk` the parts that the end of the network is read with, `provider` who finds the
-    regions that the method looks at, if it does. A second model is asked when something first wants to know, and once.
+    `whole` what it kept of the picture as one window, where it asks for that. Where a stage asks for them, `patches`
+    (N, D, h, w) are the features of the windows, `summaries` (N, D) the unit feature of each as a whole, `overall`
+    (1, D) that of the picture. `text` the queries, `rule` what their scores become labels by, `trunk` the parts that
+    the end of the network is read with, `provider` who finds the regions that the method looks at, if it does. A
+    second model is asked when something first wants to know, and once.
     """
 
     image: Tensor
@@ -102,6 +104,9 @@ class Picture:
     whole: Gathered | None = None
     name: str = ""
     provider: RegionProvider | None = None
+    patches: Tensor | None = None
+    summaries: Tensor | None = None
+    overall: Tensor | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     @property
@@ -121,6 +126,10 @@ class Picture:
     def windows(self) -> Iterator[Tensor]:
         """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
         return (self.trunk.rgb(batch) for batch in self.plan.batches([self.fitted], self.batch))
+
+    def summary(self, of: str) -> Tensor:
+        """Unit features of each 'window' as a whole, (N, D), or of the whole 'picture', (1, D), fp32."""
+        return self.summaries if of == "window" else self.overall
 
     def features(self, guide: Guide) -> Tensor:
         """The guide's features of each window, (N, C, h, w)."""
@@ -196,16 +205,24 @@ def _values(guide: Guide, window: Tensor) -> Tensor:
 
 def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:
     """Windows in batches of any length -> `count` of them at a time, those of one picture."""
-    held: list[dict[str, Tensor]] = []
+    held: list[Gathered] = []
     for part in parts:
-        named = part if isinstance(part, dict) else {"": part}
-        held.append(named)
+        held.append(part)
         while sum(_length(some) for some in held) >= count:
-            joined = {name: torch.cat([some[name] for some in held]) for name in named}
-            own = {name: tensor[:count] for name, tensor in joined.items()}
-            held = [{name: tensor[count:] for name, tensor in joined.items()}]
-            yield own if isinstance(part, dict) else own[""]
+            joined = _joined(held)
+            yield _cut(joined, slice(count))
+            held = [_cut(joined, slice(count, None))]
 
 
-def _length(part: dict[str, Tensor]) -> int:
-    return len(next(iter(part.values())))
+def _length(part: Gathered) -> int:
+    return _length(next(iter(part.values()))) if isinstance(part, dict) else len(part)
+
+
+def _joined(parts: list[Gathered]) -> Gathered:
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat(parts)
+
+
+def _cut(part: Gathered, which: slice) -> Gathered:
+    return {name: _cut(own, which) for name, own in part.items()} if isinstance(part, dict) else part[which]

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..settings import Count, Pixels
 from ..towers.kept import on
 from ..towers.together import is_shared, once
 
@@ -23,6 +25,16 @@ PADDINGS = ("stretch", "symmetric")
 LARGEST = 2**24  # entries of an operator that is held as a matrix
 GROUP = 64  # columns of one that are computed at a time
 KEPT = 2**20  # entries of one that is kept for the next picture of that size
+
+
+class WindowSettings(TypedDict, total=False):
+    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `windows`."""
+
+    crop: Pixels | None
+    stride: Pixels | None
+    batch: Count
+    padding: Literal["stretch", "symmetric"]
+    unit: Pixels | None
 
 
 @dataclass(frozen=True)

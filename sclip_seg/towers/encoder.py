@@ -67,7 +67,8 @@ class DenseCLIP(nn.Module):
         self.clip, self.digest, self.position_rule = self.frozen.clip, self.frozen.digest, positions
         self.mean, self.std = self.inputs.mean, self.inputs.std
         self.tail: Tail = TAILS.build(tail)
-        self.frozen.tails.append(self.tail)
+        self.edit = self.tail.edit(self.clip.visual)
+        self.frozen.readers.append((self.tail, self.edit))
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
@@ -120,9 +121,15 @@ class DenseCLIP(nn.Module):
 
         `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
         """
-        return self._run(image, [self.tail], blocks)
+        return self._run(image, self._wanted([self.tail], blocks))
 
-    def _run(self, image: Tensor, tails: Iterable[Tail], blocks: Iterable[int] = ()) -> Trace:
+    def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
+        """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
+        depth = len(self.clip.visual.transformer.resblocks)
+        read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
+        return tuple(sorted(read | {position(block, depth) for block in blocks}))
+
+    def _run(self, image: Tensor, wanted: tuple[int, ...]) -> Trace:
         visual = self.clip.visual
         x = visual.conv1(image.to(self.dtype))
         grid = tuple(x.shape[-2:])
@@ -133,11 +140,9 @@ class DenseCLIP(nn.Module):
         x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
 
         depth = len(visual.transformer.resblocks)
-        wanted = {position(block, depth) for tail in tails for block in tail.reads(depth)}
-        wanted |= {position(block, depth) for block in blocks}
         states = {-1: x} if -1 in wanted else {}
         for index, block in enumerate(visual.transformer.resblocks[: max(wanted) + 1]):
-            x = self.run(block, x)
+            x = self.run(block, x) if self.edit is None else self.edit(block, x, grid, index == depth - 1)
             if index in wanted:
                 states[index] = x
         return Trace(**self.end, image=image, grid=grid, states=states)
@@ -152,16 +157,36 @@ class DenseCLIP(nn.Module):
 
     def gather(self, image: Tensor, text: TextBank) -> Gathered:
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
-        of = self.clip, self.run, self.position_rule, self.tail, text, image
-        return once("gathered", *of, compute=lambda: self.tail.gather(self._seen(image), text))
+        return once("gathered", *self._of(text, image), compute=lambda: self.tail.gather(self._seen(image), text))
 
-    def _seen(self, image: Tensor) -> Trace:
+    def keep(self, image: Tensor, text: TextBank, features: bool = False, summary: bool = False) -> dict[str, Gathered]:
+        """What the tail keeps of normalised windows (N, 3, H, W), as `tail`, and their `features` and `summary`."""
+        if not features and not summary:
+            return {"tail": self.gather(image, text)}
+        trace, of = self._seen(image, (-2,) if summary else ()), self._of(text, image)
+        kept: dict[str, Gathered] = {"tail": once("gathered", *of, compute=lambda: self.tail.gather(trace, text))}
+        if features:
+            kept["features"] = once("features", *of, compute=lambda: self.tail.features(trace, text))[: len(image)]
+        if summary:
+            kept["summary"] = once("summary", *of, compute=lambda: self.tail.summary(trace))[: len(image)]
+        return kept
+
+    def _of(self, text: TextBank, image: Tensor) -> tuple[object, ...]:
+        """All that what comes of windows depends on. An edit of the trunk is known by its settings."""
+        return self.clip, self.run, self.position_rule, repr(self.edit), self.tail, text, image
+
+    def _seen(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
         """The trace of the windows as the tail looks at them; where readers share the trunk, that of them all."""
         views = self.tail.views(image)
         if views is not image or not is_shared():
-            return self.trace(views)
-        settings = self.clip, self.run, self.position_rule
-        return once("trace", *settings, image, compute=lambda: self._run(image, self.frozen.tails))
+            return self.trace(views, blocks)
+        wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
+        of = self.clip, self.run, self.position_rule, repr(self.edit), wanted, image
+        return once("trace", *of, compute=lambda: self._run(image, wanted))
+
+    def summary(self, image: Tensor) -> Tensor:
+        """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
+        return self.tail.summary(self.trace(image, (-2,)))
 
     def is_last(self, block: int) -> bool:
         """Whether a block, counted from 0 or from the end as -1, is the last one."""

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..errors import InputError
 from . import checkpoint, facts, stock, weights
+from .edit import Edit
 from .tail import Tail
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -16,7 +17,7 @@ class FrozenCLIP:
     """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
 
     `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `tails` are those that read it.
+    `readers` are the tails that read it, each with its edit of the trunk.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class FrozenCLIP:
             facts.tell(inputs, path)
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.tails: list[Tail] = []
+        self.readers: list[tuple[Tail, Edit | None]] = []
         self.clip.requires_grad_(False).eval()
 
     def set_precision(self, precision: str) -> None:

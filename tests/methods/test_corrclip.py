@@ -41,7 +41,7 @@ def ours(dense: DenseCLIP, image: Tensor, ids: Tensor):
     trace = dense.trace(image)
     kept = dense.tail.gather(trace, None)
     window = kept["states"][0], kept["guide"][0], trace.grid, ids.long()
-    return dense.tail.features(trace, *window), dense.tail.look(trace, *window)
+    return dense.tail.scoped(trace, *window), dense.tail.look(trace, *window)
 
 
 def assert_same(dense: DenseCLIP, image: Tensor, ids: Tensor, **options) -> plain.Window:

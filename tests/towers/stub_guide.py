@@ -38,6 +38,16 @@ class StubGuide(Guide):
         places = torch.randn(joined.shape[1:], generator=torch.Generator().manual_seed(3))
         return joined + 0.3 * places.to(joined)
 
+    def keys(self, image: Tensor) -> Tensor:
+        """Of four heads of width 5, of which one, two, three and four channels stand out: their spectra differ."""
+        generator = torch.Generator().manual_seed(4)
+        mixing = torch.randn(20, 6, generator=generator).to(self.kernel)
+        joined = torch.einsum("nchw,dc->ndhw", self(image), mixing)
+        joined = joined + 3 * torch.randn(joined.shape[1:], generator=generator).to(joined)
+        channel = torch.arange(20)
+        stands_out = torch.where(channel % 5 <= channel // 5, 1.0, 0.02).view(-1, 1, 1)
+        return joined.clamp(-3, 3) * stands_out.to(joined)
+
     def last_attention(self, image: Tensor) -> LastAttention:
         features = self(image)[0]
         q, k, v = torch.einsum("chw,ikcd->ikhwd", features.float(), self.qkv.float()).flatten(2, 3)

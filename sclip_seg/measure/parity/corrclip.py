@@ -57,7 +57,7 @@ def within_regions(
     kept = tail.gather(trace, None)
     ids = torch.from_numpy(group["regions"].astype(np.int64)).to(trace.image.device)
     window = kept["states"][0], kept["guide"][0], trace.grid, ids
-    yield from compared(tail.features(trunk, *window).flatten(1).T, group)
+    yield from compared(tail.scoped(trunk, *window).flatten(1).T, group)
     yield from inside(trunk.joint, tail.look(trunk, *window), group)
 
 
