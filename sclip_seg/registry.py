@@ -100,10 +100,7 @@ TAILS = Registry("tail", scope="mmseg", build_func=_build_reader, locations=["sc
 GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
 REGIONS = Registry("regions", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.regions"])
 STAGES = Registry(
-    "stage",
-    scope="mmseg",
-    build_func=_build_reader,
-    locations=["sclip_seg.picture.texts", "sclip_seg.picture.experts", "sclip_seg.methods"],
+    "stage", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.stages", "sclip_seg.methods"]
 )
 STEPS = Registry(
     "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]

@@ -23,8 +23,8 @@ from ..config import load_config
 from ..data.loading import read_picture
 from ..errors import InputError
 from ..options import add_options
-from ..picture.experts import TemplateRanking
 from ..picture.segmentor import OpenVocabSegmentor
+from ..picture.stages.experts import TemplateRanking
 from ..words.experts import Experts
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
