@@ -48,7 +48,10 @@ PLAIN = {
     **dict.fromkeys(
         ("towers.attention", "towers.block", "towers.trace", "towers.positions", "towers.kept"), frozenset({"torch"})
     ),
-    **dict.fromkeys(("towers.tail", "picture.window", "picture.scores", "picture.refine.pamr"), frozenset({"torch"})),
+    **dict.fromkeys(
+        ("towers.tail", "picture.window", "picture.scores", "picture.refine.pamr", "picture.refine.rounds"),
+        frozenset({"torch"}),
+    ),
 }
 STANDARD = sys.stdlib_module_names
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...registry import STEPS
 from ...settings import Count, Range
+from .rounds import rounds
 from .step import ScoreStep
 
 CHUNK_BYTES = 256 * 2**20
@@ -38,6 +39,8 @@ class PAMR(ScoreStep):
     def forward(self, scores: Tensor, image: Tensor) -> Tensor:
         height, width = scores.shape[1:]
         guide = F.interpolate(image[None].float(), (height, width), mode="bilinear", align_corners=False)[0]
+        if scores.dtype == torch.float32 and scores.device.type == "cpu":
+            return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
         weights = self.affinity(guide)
         refined = torch.empty_like(scores)
         step = max(1, CHUNK_BYTES // (3 * 4 * height * width))
@@ -48,19 +51,20 @@ class PAMR(ScoreStep):
             refined[first : first + step] = maps
         return refined
 
-    def affinity(self, guide: Tensor) -> Tensor:
-        """Weights (offsets, H, W) of the neighbours, from the picture (3, H, W)."""
+    def affinity(self, guide: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Weights (offsets, h, W) of the neighbours of the pixels in some rows, from the picture (3, H, W)."""
         padded, reach = self._pad(guide)
+        around = [self._shift(padded, offset, reach, guide)[:, rows] for offset in self.offsets]
+        guide = guide[:, rows]
         count = 9 * len(self.dilations)  # the centre stands in once per dilation
         mean = guide * len(self.dilations) / count
-        for offset in self.offsets:
-            mean = mean + self._shift(padded, offset, reach, guide) / count
+        for near in around:
+            mean = mean + near / count
         spread = len(self.dilations) * (guide - mean) ** 2
-        for offset in self.offsets:
-            spread = spread + (self._shift(padded, offset, reach, guide) - mean) ** 2
+        for near in around:
+            spread = spread + (near - mean) ** 2
         scale = 1e-8 + 0.1 * (spread / (count - 1)).sqrt()
-        near = [-((guide - self._shift(padded, o, reach, guide)).abs() / scale).mean(0) for o in self.offsets]
-        return torch.stack(near).softmax(0)
+        return torch.stack([-((guide - near).abs() / scale).mean(0) for near in around]).softmax(0)
 
     def average(self, maps: Tensor, weights: Tensor) -> Tensor:
         """One round: each pixel becomes the weighted mean of its neighbours; (Q, H, W) -> (Q, H, W)."""
