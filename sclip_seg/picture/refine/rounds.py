@@ -46,7 +46,7 @@ def row_classes(height: int, apart: int) -> list[tuple[slice, ...]]:
 
 
 class _Table:
-    """Pixels of some rows, then those of the first and the last row, and where the neighbours of the former lie in it."""
+    """Pixels of some rows, then of the first and the last row, and where the neighbours of the former lie in it."""
 
     def __init__(
         self, rows: tuple[slice, ...], size: tuple[int, int], offsets: list[Offset], weights_of: WeightsOf
