@@ -6,7 +6,8 @@ With x the picture, o one of 8 neighbours at each dilation, and replicated borde
     w(u)   = softmax_o a_o(u);       repeat: m(u) <- Σ_o w_o(u) m(u + o)
 
 The picture is the network's input, already down-sized, brought back up bilinearly; the maps m are the cosines before
-scale and softmax. Linear in m, so the queries go in chunks: memory moves no score, and no error is swallowed.
+scale and softmax. Linear in m, so the queries go in chunks: memory moves no score, and no error is swallowed. Maps in
+fp32 on a CPU take `rounds`, whose terms and order are the same.
 """
 
 from typing import Annotated
@@ -38,7 +39,8 @@ class PAMR(ScoreStep):
 
     def forward(self, scores: Tensor, image: Tensor) -> Tensor:
         height, width = scores.shape[1:]
-        guide = F.interpolate(image[None].float(), (height, width), mode="bilinear", align_corners=False)[0]
+        # Channel by channel: three together round otherwise on one thread than on several, and flat colours show it.
+        guide = F.interpolate(image[:, None].float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
         if scores.dtype == torch.float32 and scores.device.type == "cpu":
             return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
         weights = self.affinity(guide)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 TABLE_BYTES = 32 * 2**20  # larger blocks are fetched from the system anew each time, page by page
-QUERIES = 64  # more at a time gain nothing
+QUERIES = 16, 64  # at a time: fewer are slow and one alone rounds otherwise, more gain nothing
 
 Offset = tuple[int, int]
 WeightsOf = Callable[[slice], Tensor]
@@ -29,12 +29,14 @@ def rounds(maps: Tensor, steps: int, offsets: list[Offset], weights_of: WeightsO
     result = torch.empty_like(maps)
     for rows in row_classes(height, apart):
         table = _Table(rows, maps.shape[1:], offsets, weights_of)
-        together = min(QUERIES, max(1, TABLE_BYTES // (maps.element_size() * table.pixels)))
-        for first in range(0, queries, together):
-            chunk = slice(first, first + together)
-            after = table.rounds(maps[chunk], borders[:, :, chunk])
-            for own, part in zip(rows, after.split([len(range(height)[own]) for own in rows], 1), strict=True):
-                result[chunk, own] = part
+        fewest, most = QUERIES
+        together = min(most, max(fewest, TABLE_BYTES // (maps.element_size() * table.pixels)))
+        chunks = -(-queries // together)
+        parts = maps.tensor_split(chunks), borders.tensor_split(chunks, 2), result.tensor_split(chunks)
+        for before, border, after in zip(*parts, strict=True):
+            refined = table.rounds(before, border).split([len(range(height)[some]) for some in rows], 1)
+            for some, those in zip(rows, refined, strict=True):
+                after[:, some] = those
     return result
 
 

@@ -1,5 +1,7 @@
 """PAMR against its equation in float64 loops."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scored import maps_of
 
 from sclip_seg.errors import InputError
 from sclip_seg.picture.refine import pamr
+from sclip_seg.picture.refine import rounds as sparse
 from sclip_seg.picture.refine.pamr import PAMR
 from sclip_seg.registry import STEPS
 
@@ -80,12 +83,70 @@ def test_pamr_is_its_equation(steps, dilations, size, picture):
     assert refined.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("chunk", [1, 3 * 4 * 12 * 10 * 2])
-def test_chunks_change_nothing(chunk, monkeypatch):
-    scores, image = inputs(5, (12, 10), (8, 8))
-    whole = PAMR(4, (1, 2))(scores, image)
+def test_chunks_change_nothing(chunk, dtype, monkeypatch):
+    scores, image = inputs(37, (12, 10), (8, 8))
+    whole = PAMR(4, (1, 2))(scores.to(dtype), image)
     monkeypatch.setattr(pamr, "CHUNK_BYTES", chunk)
-    assert torch.equal(PAMR(4, (1, 2))(scores, image), whole)
+    monkeypatch.setattr(sparse, "TABLE_BYTES", chunk)
+    assert torch.equal(PAMR(4, (1, 2))(scores.to(dtype), image), whole)
+
+
+@pytest.mark.parametrize(
+    ("queries", "size", "steps", "dilations"),
+    [
+        (70, (41, 57), 10, (8, 16)),
+        (3, (64, 48), 10, (8, 16)),
+        (5, (33, 40), 3, (4, 8, 16)),
+        (2, (20, 31), 4, (2, 3)),
+        (4, (60, 70), 2, (300,)),
+        (2, (9, 17), 3, (8,)),
+        (2, (1, 30), 3, (2,)),
+        (2, (30, 1), 3, (2,)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("flat", [False, True], ids=["noise", "flat"])
+def test_row_classes_are_the_plain_rounds(queries, size, steps, dilations, flat):
+    scores, guide = inputs(queries, size, size)
+    guide = (guide > 0).float() if flat else guide
+    step = PAMR(steps, dilations)
+    weights, plain = step.affinity(guide), scores
+    for _ in range(steps):
+        plain = step.average(plain, weights)
+    by_class = sparse.rounds(scores, steps, step.offsets, lambda rows: step.affinity(guide, rows))
+    torch.testing.assert_close(by_class, plain, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("height", [1, 2, 7, 8, 9, 16, 33])
+@pytest.mark.parametrize("apart", [1, 2, 8, 40])
+def test_row_classes_hold_each_row_once_and_the_borders_first(height, apart):
+    classes = [[row for some in rows for row in range(height)[some]] for rows in sparse.row_classes(height, apart)]
+    assert sorted(chain.from_iterable(classes)) == list(range(height))
+    assert {0, height - 1} <= set(classes[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_types_keep_theirs(dtype):
+    scores, image = inputs(2, (20, 17), (10, 9))
+    refined = PAMR(2)(scores.to(dtype), image)
+    assert refined.dtype == dtype
+    torch.testing.assert_close(refined.float(), PAMR(2)(scores, image), rtol=0, atol=3e-2)
+
+
+def test_flat_colours_are_refined_alike_on_one_thread_and_on_several():
+    scores, _ = inputs(2, (60, 80), (60, 80))
+    image = torch.tensor([-1.3, 0.7, 1.9]).view(3, 1, 1).expand(3, 67, 90).contiguous()
+    image[:, 20:40, 30:60] = torch.tensor([0.4, -0.9, 0.1]).view(3, 1, 1)
+    before, refined = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            refined.append(PAMR(10)(scores, image))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(*refined, rtol=0, atol=1e-6)
 
 
 def test_it_is_linear_and_keeps_constants():
