@@ -41,7 +41,7 @@ class PAMR(ScoreStep):
         height, width = scores.shape[1:]
         # Channel by channel: three together round otherwise on one thread than on several, and flat colours show it.
         guide = F.interpolate(image[:, None].float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
-        if scores.dtype == torch.float32 and scores.device.type == "cpu":
+        if scores.dtype == torch.float32 and scores.device.type == "cpu" and not scores.requires_grad:
             return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
         weights = self.affinity(guide)
         refined = torch.empty_like(scores)

@@ -135,6 +135,13 @@ def test_other_types_keep_theirs(dtype):
     torch.testing.assert_close(refined.float(), PAMR(2)(scores, image), rtol=0, atol=3e-2)
 
 
+def test_gradients_pass():
+    scores, image = inputs(2, (20, 17), (10, 9))
+    refined = PAMR(2)(scores.requires_grad_(), image)
+    refined.sum().backward()
+    assert scores.grad.sum().item() == pytest.approx(scores.numel(), rel=1e-4)  # of weights that sum to 1
+
+
 def test_flat_colours_are_refined_alike_on_one_thread_and_on_several():
     scores, _ = inputs(2, (60, 80), (60, 80))
     image = torch.tensor([-1.3, 0.7, 1.9]).view(3, 1, 1).expand(3, 67, 90).contiguous()
