@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer_sam import VisionTransformerSAM, get_decomposed_rel_pos_bias
+from timm.models.vision_transformer_sam import VisionTransformerSAM, get_rel_pos
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -242,11 +242,18 @@ class SAMGuide(_TimmModel):
         grid, full = tuple(length // patch for length in size), self.side // patch
         q, k, v, output = self.last_qkv(square)
         attention = self.model.blocks[-1].attn
-        tables = attention.rel_pos_h.float(), attention.rel_pos_w.float()
-        valid = torch.arange(full * full, device=v.device).view(full, full)[: grid[0], : grid[1]].flatten()
+        tables = (get_rel_pos(full, full, table.float()) for table in (attention.rel_pos_h, attention.rel_pos_w))
+        tall, wide = (table[:side] for table, side in zip(tables, grid, strict=True))
+
+        def within(tokens: Tensor, dim: int) -> Tensor:
+            square = tokens.unflatten(dim, (full, full))
+            return square.narrow(dim, 0, grid[0]).narrow(dim + 1, 0, grid[1])
 
         def of_head(head: int) -> Tensor:
-            bias = get_decomposed_rel_pos_bias(q[head][None], *tables, (full, full), (full, full))[0]
-            return (attention.scale * q[head] @ k[head].T + bias).softmax(-1)[valid][:, valid]
+            rows = within(q[head], 0)
+            down, across = torch.einsum("hwc,hkc->hwk", rows, tall), torch.einsum("hwc,wkc->hwk", rows, wide)
+            bias = (down[..., None] + across[..., None, :]).flatten(2).flatten(0, 1)
+            weights = (attention.scale * rows.flatten(0, 1) @ k[head].T).add_(bias).softmax(-1)
+            return within(weights, 1).flatten(1)
 
-        return LastAttention(grid, v[:, valid], of_head, output[0], size)
+        return LastAttention(grid, within(v, 1).flatten(1, 2), of_head, output[0], size)
