@@ -1,5 +1,7 @@
 """A frozen CLIP with its weights: built, checked and cast in one place, for one reader of it or for many."""
 
+from weakref import WeakSet
+
 import torch
 from open_clip.model import convert_weights_to_lp
 from open_clip.transformer import LayerNorm, LayerNormFp32
@@ -7,8 +9,6 @@ from torch import nn
 
 from ..errors import InputError
 from . import checkpoint, facts, stock, weights
-from .edit import Edit
-from .tail import Tail
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -17,7 +17,7 @@ class FrozenCLIP:
     """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
 
     `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `readers` are the tails that read it, each with its edit of the trunk.
+    `readers` are the models (`DenseCLIP`) that read it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FrozenCLIP:
             facts.tell(inputs, path)
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.readers: list[tuple[Tail, Edit | None]] = []
+        self.readers: WeakSet[nn.Module] = WeakSet()
         self.clip.requires_grad_(False).eval()
 
     def set_precision(self, precision: str) -> None:
