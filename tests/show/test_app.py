@@ -20,7 +20,6 @@ import sclip_seg
 from sclip_seg.errors import InputError
 from sclip_seg.show.app import legend, session
 from sclip_seg.show.app.session import Found, Look, Session, Wish, open_picture, silent
-from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.toy.world import draw
 
 WORDS, GROUNDS = "tomato, brick; plum, leaf", "sand; water, snow, grass"
@@ -50,22 +49,6 @@ def test_labels_are_the_predictors(kept):
         )
     assert [one.method for one in found] == ["sclip", "clip"]
     assert not np.array_equal(found[0].labels, found[1].labels)
-
-
-def test_methods_of_one_backbone_have_one_tower_which_runs_once(monkeypatch):
-    """In labels and in attention alike; each is what it is alone (above)."""
-    ran, trunk = [], DenseCLIP._run
-    monkeypatch.setattr(DenseCLIP, "_run", lambda self, *a: ran.append(self) or trunk(self, *a))
-    fresh = Session("cpu")
-    towers = {id(fresh.model(method, "toy").model.backbone.clip) for method in ("sclip", "clip", "clearclip")}
-    assert len(towers) == 1
-    for ask in (lambda wish: fresh.run(SCENE, wish), lambda wish: fresh.look(SCENE, (30, 40), wish)):
-        counts = []
-        for methods in (("sclip",), ("sclip", "clip")):
-            ran.clear()
-            ask(wish(methods=methods))
-            counts.append(len(ran))
-        assert counts[0] == counts[1] > 0
 
 
 def test_opacity_draws_between_picture_and_colours(kept):
