@@ -2,7 +2,7 @@
 
   sclip-seg rank-templates naclip --dataset voc20 --pictures DIR --out voc20.json
   sclip-seg test naclip --dataset voc20 --cfg-options model.logit_scale=100 model.refine=[] \\
-      "model.stages=[{'type': 'TemplateExperts', 'experts': 'voc20.json'}]"
+      "model.stages=[{'type': 'TemplateExperts', 'experts': 'FILE.json'}]"
 
 DIR holds unlabelled pictures of the target, of its training split for a score
 that may be published; a few dozen are enough. The method's own settings on the
