@@ -144,8 +144,8 @@ def look(method: str, picture: np.ndarray, options: argparse.Namespace) -> Found
     """Builds a method and asks it; only what it found is kept, so that one tower is held at a time."""
     one_window = {"model.window.crop": None} if options.whole and options.scores else {}
     seg = load(method, options.backbone, options=one_window)
-    name, blocks = Path(method).stem, seg.model.backbone.clip.visual.transformer.resblocks
-    depth, count = len(blocks), blocks[-1].attn.num_heads
+    name, blocks = Path(method).stem, seg.model.backbone.tower.blocks
+    depth, count = len(blocks), blocks[-1].heads
     block = options.block or depth
     if block > depth:
         raise InputError(f"--block {block}: the tower of {options.backbone} has {depth} blocks")

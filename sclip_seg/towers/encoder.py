@@ -10,13 +10,16 @@ from ..errors import InputError
 from ..registry import MODELS, TAILS, only_one
 from ..settings import Seed, checked
 from ..words.text import TextBank
+from . import stock
 from .attention import AttentionMaps
 from .block import run_block
 from .frozen import DTYPES, FrozenCLIP
 from .guide import Guide
-from .positions import RULES, resample
+from .kinds import outline, refuse_cell, tower_of
+from .positions import RULES
 from .tail import Gathered, Tail
 from .together import is_shared, once
+from .tower import PoolReading
 from .trace import Trace, Trunk, position
 
 
@@ -40,6 +43,8 @@ class DenseCLIP(nn.Module):
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
         mean, std: the pixels' statistics in [0, 1], RGB, of weights of which they are not known; None is OpenAI's.
+        attention_pool: how a patch is read where the tower pools its tokens by attention (`tower`): 'values',
+            'values_alone' or 'none'.
         compile: run the blocks through torch.compile, which needs a compiler on the machine.
     Raises:
         InputError: no such model or weights; weights that do not fit; another activation or other pixel statistics
@@ -58,15 +63,22 @@ class DenseCLIP(nn.Module):
         compile: bool = False,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
+        attention_pool: PoolReading = "values",
     ) -> None:
         super().__init__()
         if positions not in RULES:
             raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
+        arch, pretrained = stock.named(arch, pretrained)
+        stock.config_of(arch)
+        refuse_cell(arch, tail)
+        self.tail: Tail = TAILS.build(tail)
+        self.tail.reads(outline(arch).depth)
         self.frozen = only_one(FrozenCLIP, arch, pretrained, quick_gelu, folder, seed, mean, std)
         self.arch, self.pretrained, self.inputs = self.frozen.arch, self.frozen.pretrained, self.frozen.inputs
         self.clip, self.digest, self.position_rule = self.frozen.clip, self.frozen.digest, positions
+        self.attention_pool = attention_pool
         self.mean, self.std = self.inputs.mean, self.inputs.std
-        self.tail: Tail = TAILS.build(tail)
+        self.tower = tower_of(self.arch, self.clip.visual, attention_pool)
         self.frozen.tails.append(self.tail)
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
@@ -79,7 +91,7 @@ class DenseCLIP(nn.Module):
     @property
     def patch(self) -> int:
         """Side of a patch in pixels."""
-        return self.clip.visual.conv1.kernel_size[0]
+        return self.tower.patch
 
     @property
     def unit(self) -> int:
@@ -87,16 +99,9 @@ class DenseCLIP(nn.Module):
         return math.lcm(self.patch, self.tail.unit)
 
     @property
-    def end(self) -> dict:
-        """The fields of a `Trunk`."""
-        visual = self.clip.visual
-        parts = dict(blocks=visual.transformer.resblocks, ln_post=visual.ln_post, proj=visual.proj)
-        return dict(**parts, patch=self.patch, mean=self.mean, std=self.std)
-
-    @property
     def trunk(self) -> Trunk:
         """The parts that a tail reads a picture with."""
-        return Trunk(**self.end)
+        return Trunk(tower=self.tower, mean=self.mean, std=self.std)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -123,24 +128,16 @@ class DenseCLIP(nn.Module):
         return self._run(image, [self.tail], blocks)
 
     def _run(self, image: Tensor, tails: Iterable[Tail], blocks: Iterable[int] = ()) -> Trace:
-        visual = self.clip.visual
-        x = visual.conv1(image.to(self.dtype))
-        grid = tuple(x.shape[-2:])
-        x = x.flatten(2).transpose(1, 2)
-        native = tuple(n // self.patch for n in _pair(visual.image_size))
-        table = resample(visual.positional_embedding, native, grid, self.position_rule)
-        start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
-
-        depth = len(visual.transformer.resblocks)
+        x, grid = self.tower.embed(image, self.position_rule)
+        depth = len(self.tower.blocks)
         wanted = {position(block, depth) for tail in tails for block in tail.reads(depth)}
         wanted |= {position(block, depth) for block in blocks}
         states = {-1: x} if -1 in wanted else {}
-        for index, block in enumerate(visual.transformer.resblocks[: max(wanted) + 1]):
-            x = self.run(block, x)
+        for index, block in enumerate(self.tower.blocks[: max(wanted) + 1]):
+            x = self.run(block, x, grid, self.tower.prefix)
             if index in wanted:
                 states[index] = x
-        return Trace(**self.end, image=image, grid=grid, states=states)
+        return Trace(tower=self.tower, mean=self.mean, std=self.std, image=image, grid=grid, states=states)
 
     def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
@@ -152,7 +149,7 @@ class DenseCLIP(nn.Module):
 
     def gather(self, image: Tensor, text: TextBank) -> Gathered:
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
-        of = self.clip, self.run, self.position_rule, self.tail, text, image
+        of = *self._settings, self.tail, text, image
         return once("gathered", *of, compute=lambda: self.tail.gather(self._seen(image), text))
 
     def _seen(self, image: Tensor) -> Trace:
@@ -160,25 +157,25 @@ class DenseCLIP(nn.Module):
         views = self.tail.views(image)
         if views is not image or not is_shared():
             return self.trace(views)
-        settings = self.clip, self.run, self.position_rule
-        return once("trace", *settings, image, compute=lambda: self._run(image, self.frozen.tails))
+        return once("trace", *self._settings, image, compute=lambda: self._run(image, self.frozen.tails))
+
+    @property
+    def _settings(self) -> tuple:
+        """All that a trace of windows depends on beside them."""
+        return self.clip, self.run, self.position_rule, self.attention_pool
 
     def is_last(self, block: int) -> bool:
         """Whether a block, counted from 0 or from the end as -1, is the last one."""
-        return block in (-1, len(self.clip.visual.transformer.resblocks) - 1)
+        return block in (-1, len(self.tower.blocks) - 1)
 
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed.
 
         Of a method that scores several views of a window (`Tail.views`), in the window as it is.
         """
-        depth = len(self.clip.visual.transformer.resblocks)
+        depth = len(self.tower.blocks)
         index = position(block, depth)
         if index < 0:
             raise InputError(f"block {block} is asked for, and the tower has {depth}")
         trace = self.trace(image, (index - 1 - depth,))
         return self.tail.attention_maps(trace, text, block)
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)

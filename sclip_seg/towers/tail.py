@@ -17,7 +17,6 @@ from ..errors import InputError
 from ..registry import ATTENTION, TAILS
 from ..settings import Real
 from .attention import Attention, AttentionMaps, softmax
-from .block import feed_forward
 from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class Tail(nn.Module):
     """Whether `read` looks at the whole picture as one window, beside its windows."""
     beside: tuple[str, ...] = ()
     """Texts of no class that `TextBank.beside` shall hold."""
+    needs_class_token: bool | tuple[str, ...] = False
+    """Whether it reads the tower's class token; or the names of settings, any of which makes it do so."""
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 
@@ -152,12 +153,11 @@ class LastBlock(Tail):
 
     def close(self, trace: Trace, t: QKV, attention: Attention | Tensor) -> Tensor:
         """The block's output (N, T, C) with that attention."""
-        block = trace.blocks[-1]
-        out = block.ls_1(t.output(attention @ t.v)) * self.attention_scale
+        out = t.output(attention @ t.v) * self.attention_scale
         if self.residual:
             out = trace.before(-1) + out
         if self.mlp:
-            out = out + feed_forward(block, out)
+            out = out + t.block.feed_forward(out)
         return out
 
 
@@ -191,7 +191,7 @@ class SecondPath(Tail):
         tokens = trace.before(path[0])
         for block in path:
             t = trace.qkv(block)
-            tokens = tokens + trace.blocks[block].ls_1(t.output(self.attend(t) @ t.v))
+            tokens = tokens + t.output(self.attend(t) @ t.v)
         return trace.patches(tokens)
 
     def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from . import checkpoint, facts, snapshot
-from .layouts import as_open_clip, other_layout
+from .layouts import TIMM, as_open_clip, other_layout
 from .stock import config_of
 
 SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
@@ -27,14 +27,14 @@ SHIPPED = {name: TOY / f"{name}.safetensors" for name in facts.SHIPPED}
 open_clip.add_model_config(TOY / "toy.json")
 
 
-def build_clip(arch: str, quick_gelu: bool | None = None) -> torch.nn.Module:
-    """open_clip's model `arch` with random weights, fp32, on the CPU; None leaves the activation to its config."""
+def build_clip(arch: str, quick_gelu: bool | None = None, device: str = "cpu") -> torch.nn.Module:
+    """open_clip's model `arch` with random weights, fp32; None leaves the activation to its config."""
     own = config_of(arch).get("quick_gelu", False)
     other = {"quick_gelu": False} if quick_gelu is False and own else {}
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it warns that the weights are random; they are loaded next
     try:
-        return open_clip.create_model(arch, force_quick_gelu=bool(quick_gelu), **other)
+        return open_clip.create_model(arch, force_quick_gelu=bool(quick_gelu), device=device, **other)
     finally:
         logging.root.setLevel(level)
 
@@ -119,12 +119,14 @@ def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
 
 def load(model: torch.nn.Module, found: checkpoint.Checkpoint, path: Path, arch: str) -> None:
     """Puts the weights that `path` holds into open_clip's `model`; every name and shape must fit."""
-    state = as_open_clip(found.state, path)
     own = model.state_dict()
-    if state.keys() != own.keys() and (layout := other_layout(set(state))):
+    state = as_open_clip(found.state, path, apart="text.token_embedding.weight" in own)
+    both_of_timm = TIMM in own and TIMM in state
+    if state.keys() != own.keys() and not both_of_timm and (layout := other_layout(set(state))):
         raise InputError(f"{path} holds {layout}; a CLIP of open_clip's, OpenAI's or transformers' is read")
-    if "logit_scale" in state and state["logit_scale"].numel() == 1:
-        state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and name in own and state[name].numel() == 1:
+            state[name] = state[name].reshape(own[name].shape)
     fill(model, state, path, arch, "Is the backbone the right one?")
 
 
