@@ -60,8 +60,6 @@ def _tower(visual: nn.Module, reading: PoolReading) -> Tower:
     kind = type(visual.transformer.resblocks[0]).__name__
     if kind != "ResidualAttentionBlock":
         raise InputError(f"its blocks are of open_clip's kind {kind}")
-    if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
-        raise InputError(f"it has two poolings of attention, {visual.attn_pool_type}")
     return OwnTower(visual, reading)
 
 
@@ -80,6 +78,8 @@ def refuse_unread(arch: str, config: dict) -> None:
             raise InputError(f"{arch} has a picture tower of timm's {family} ({name}), no plain vision transformer")
     elif isinstance(vision.get("layers"), list | tuple):
         raise InputError(f"{arch} is a ResNet, which has no blocks of attention")
+    elif isinstance(vision.get("attentional_pool"), str):
+        raise InputError(f"{arch} has two poolings of attention ({vision['attentional_pool']})")
     elif vision.get("block_type") == "custom" or any(vision.get(key) for key in CUSTOM):
         raise InputError(f"{arch} has blocks of attention of open_clip's custom kind")
 
