@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, TypedDict, get_type_hints
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
+from . import axes
 from .errors import InputError, near
 from .handed_in import existing
 from .options import put
@@ -175,7 +177,7 @@ def method_file(method: str | Path) -> Path:
 def load_config(
     method: str | Path, dataset: str | None = None, backbone: str | None = None, options: dict | None = None
 ) -> Config:
-    """The config of a method (`method_file`), the two other axes chosen by name, then `options` (`a.b.c` -> value).
+    """The config of a method (`method_file`), the two other axes chosen (`axes`), then `options` (`a.b.c` -> value).
 
     The variables that the config files read are set for the time of the call only, so that none set in the shell
     leaks in. `config.axes` says what was chosen.
@@ -186,10 +188,14 @@ def load_config(
     path = method_file(method)
     have = choices(path.parent)
     chosen = {"dataset": dataset, "backbone": backbone}
-    for axis, name in chosen.items():
-        if name not in (None, WORDS, *have[axis]):
-            raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
-    config = _read(path, chosen)
+    with TemporaryDirectory() as scratch:
+        for axis, name in chosen.items():
+            if name not in (None, WORDS):
+                chosen[axis] = axes.as_base(axis, name, have[axis], path.parent, Path(scratch))
+        config = _read(path, chosen)
+    for axis, name in (("dataset", dataset), ("backbone", backbone)):
+        if name is not None and "axes" in config:
+            config.axes[axis] = axes.short(name)
     unknown = sorted(set(config.keys()) - KEYS)
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}{near(unknown[0], KEYS)}")

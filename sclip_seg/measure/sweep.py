@@ -1,7 +1,7 @@
 """Every tower that open_clip knows, cut to one block with random weights: is it read as it reads itself, or refused?
 
 sclip-seg towers ViT-B-16-SigLIP2 PE-Core-B-16
-sclip-seg towers --write sclip_seg/towers/towers.tsv
+sclip-seg towers --write sclip_seg/evaluate/towers.tsv
 
 It works where the plain tail's features are the tower's own last tokens through its own projection, the pooled feature
 is the tower's own, and a prompt's feature is that of `encode_text`, all within 1e-5 of the largest entry.
@@ -110,8 +110,8 @@ def differences(arch: str, size: tuple[int, int] | None = None) -> dict[str, flo
         warnings.simplefilter("ignore")
         dense = DenseCLIP(arch, None, dict(type="LastBlock", attention="qk"))
     stir(dense.clip)
-    side = dense.clip.visual.image_size
-    image = torch.randn(2, 3, *(size or side), generator=torch.Generator().manual_seed(2))
+    side = size or tuple(count * dense.patch for count in dense.tower.native)
+    image = torch.randn(2, 3, *side, generator=torch.Generator().manual_seed(2))
     dense.tail.reads = lambda depth: (-2, -1)
     trace = dense.trace(image)
     tokens, pooled = own_tokens(dense.clip.visual, image)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +32,14 @@ class DenseCLIP(nn.Module):
     Sides that the patch does not divide are read as published: floor(side / patch) patches, the rest unseen.
 
     Args:
-        arch: open_clip's name of the model, any ViT with a class token (`ViT-B-16`, `toy`, ...); or `hf-hub:OWNER/NAME`
-            or `local-dir:FOLDER`, whose config says it and whose weights are taken.
+        arch: open_clip's name of the model, any vision transformer (`ViT-B-16`, `PE-Core-B-16`, `toy`, ...); or
+            `hf-hub:OWNER/NAME` or `local-dir:FOLDER`, whose config says it and whose weights are taken.
         pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive; in open_clip's or
             transformers' names), a folder or `hf-hub:` or `local-dir:` name with such a file, `'toy'`, or None for
             random weights.
         tail: config of the tail, e.g. `dict(type='LastBlock', attention='csa')`.
         quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with; None leaves it to `arch`. It
-            must be what is known of the weights (`facts`).
+            must be what is known of the weights (`facts`), or 'known', which takes that.
         positions: how positions are resampled (`positions.RULES`).
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
@@ -56,7 +57,7 @@ class DenseCLIP(nn.Module):
         arch: str,
         pretrained: str | None,
         tail: dict,
-        quick_gelu: bool | None = None,
+        quick_gelu: bool | Literal["known"] | None = None,
         positions: str = "sclip",
         folder: str = "data/weights",
         seed: Seed = 0,

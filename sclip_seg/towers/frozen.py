@@ -1,6 +1,7 @@
 """A frozen CLIP with its weights: built, checked and cast in one place, for one reader of it or for many."""
 
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 from open_clip.transformer import LayerNorm, LayerNormFp32
@@ -27,7 +28,7 @@ class FrozenCLIP:
         self,
         arch: str,
         pretrained: str | None,
-        quick_gelu: bool | None,
+        quick_gelu: bool | Literal["known"] | None,
         folder: str,
         seed: int,
         mean: tuple[float, float, float] | None,
@@ -35,26 +36,29 @@ class FrozenCLIP:
     ) -> None:
         arch, pretrained = stock.named(arch, pretrained)
         config = stock.config_of(arch)
+        kinds.refuse_unread(arch, config)
+        own, known, file = config.get("quick_gelu", False), None, None
         if pretrained is not None:
             tokenizers.refuse_missing(arch)
-        kinds.refuse_unread(arch, config)
-        own = config.get("quick_gelu", False)
-        known = None if pretrained is None else facts.of_name(arch, pretrained)
+            known = facts.of_name(arch, pretrained)
+        if quick_gelu == "known":
+            if pretrained is not None and known is None:
+                file = _File.read(arch, pretrained, folder)
+                known = file.known
+            quick_gelu = None if known is None else known.quick_gelu
         inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.clip = weights.build_clip(arch, quick_gelu)
         if pretrained is not None:
-            path = weights.find(arch, pretrained, folder)
-            found = checkpoint.read(path)
+            file = _File.read(arch, pretrained, folder) if file is None else file
             if known is None:
-                known = facts.of_file(path, found.openai)
-                inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
-            elif found.openai and not known.quick_gelu:
-                raise InputError(f"{path} is one of OpenAI's archives, and {pretrained} stands for other weights")
-            weights.load(self.clip, found, path, arch)
-            facts.tell(inputs, path)
-            tokenizers.look_in(arch, _tokenizer_places(arch, path, folder))
+                inputs = facts.settle(arch, own, pretrained, file.known, quick_gelu, mean, std)
+            elif file.found.openai and not known.quick_gelu:
+                raise InputError(f"{file.path} is one of OpenAI's archives, and {pretrained} stands for other weights")
+            weights.load(self.clip, file.found, file.path, arch)
+            facts.tell(inputs, file.path)
+            tokenizers.look_in(arch, _tokenizer_places(arch, file.path, folder))
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
         self.tails: list[Tail] = []
@@ -71,6 +75,20 @@ class FrozenCLIP:
         cast(self.clip, DTYPES[precision])
         keep_norms_fp32(self.clip)
         self.precision = precision
+
+
+class _File(NamedTuple):
+    """The file of weights, what it holds, and what it says of itself."""
+
+    path: Path
+    found: checkpoint.Checkpoint
+    known: facts.Facts | None
+
+    @classmethod
+    def read(cls, arch: str, pretrained: str, folder: str) -> "_File":
+        path = weights.find(arch, pretrained, folder)
+        found = checkpoint.read(path)
+        return cls(path, found, facts.of_file(path, found.openai))
 
 
 def _tokenizer_places(arch: str, path: Path, folder: str) -> list[Path]:

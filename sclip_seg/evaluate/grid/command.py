@@ -24,9 +24,10 @@ from pathlib import Path
 
 import sclip_seg_cli
 
+from ...axes import check
 from ...command import Parser, at_least_one, percent, run
 from ...config import CONFIGS, choices, method_file, names_in
-from ...errors import InputError, near
+from ...errors import InputError
 from ...options import parse_options
 from . import compare, gate
 from .cell import Cell, Request
@@ -133,9 +134,7 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
         folder = folders.get(cell.method, CONFIGS)
         have = choices(folder)
         for axis in ("method", "dataset", "backbone"):
-            name = getattr(cell, axis)
-            if name not in have[axis]:
-                raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
+            check(axis, getattr(cell, axis), have[axis])
         requests[cell.key] = Request(cell, options.work_dir, folder, limit, common, options.labels)
     return list(requests.values())
 
