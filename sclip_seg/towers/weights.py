@@ -3,10 +3,7 @@
 import hashlib
 import logging
 import os
-import socket
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import open_clip
 import torch
@@ -15,6 +12,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_p
 from torch import Tensor
 
 from ..errors import InputError
+from ..hosts import answers
 from . import checkpoint, facts, snapshot
 from .layouts import TIMM, as_open_clip, other_layout
 from .stock import config_of
@@ -91,16 +89,8 @@ def _in_hub_cache(source: dict) -> Path | None:
 
 
 def _reachable(source: dict) -> bool:
-    """Whether the host answers at all; the hub's client takes a minute of retries to find out."""
-    if urllib.request.getproxies():
-        return True
-    address = urlsplit(constants.ENDPOINT if source.get("hf_hub") else source["url"])
-    try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname, port), timeout=10).close()
-    except OSError:
-        return False
-    return True
+    """Whether the host answers at all."""
+    return answers(constants.ENDPOINT if source.get("hf_hub") else source["url"])
 
 
 def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:

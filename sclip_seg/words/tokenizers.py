@@ -13,6 +13,7 @@ import open_clip
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
 from ..errors import InputError
+from ..hosts import answers, hub
 
 FILE = "tokenizer.json"
 _folders: dict[str, list[Path]] = {}
@@ -55,6 +56,8 @@ def tokenizer(arch: str) -> SimpleTokenizer | HFTokenizer:
     try:
         return _built(arch, name, settings | {"local_files_only": True})  # in the hub's cache: the network is not asked
     except InputError:
+        if not answers(hub()):
+            raise
         return _built(arch, name, settings)
 
 
