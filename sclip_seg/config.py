@@ -16,7 +16,7 @@ from . import axes
 from .errors import InputError, near
 from .handed_in import existing
 from .options import put
-from .registry import ATTENTION, GUIDES, STAGES, STEPS, TAILS
+from .registry import ATTENTION, GUIDES, REGIONS, STAGES, STEPS, TAILS
 from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
@@ -24,7 +24,20 @@ CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
 WORDS = "_words"  # in place of a dataset: the caller's own pictures and words
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
-    *("model", "dataset", "settings", "protocol", "published", "tuned", "crop", "toy_guide", "axes", "pack", "words"),
+    *(
+        "model",
+        "dataset",
+        "settings",
+        "protocol",
+        "published",
+        "tuned",
+        "crop",
+        "toy_guide",
+        "toy_regions",
+        "axes",
+        "pack",
+        "words",
+    ),
     *("test_dataloader", "test_evaluator", "test_cfg", "test_pipeline"),
     *(
         "default_scope",
@@ -54,7 +67,9 @@ USED_UP = {
     "dataset": "override test_dataloader.dataset",
     "pack": "override test_dataloader.dataset.pipeline",
     "crop": "override test_dataloader.dataset.pipeline",
-    **dict.fromkeys(("settings", "protocol", "published", "tuned", "toy_guide", "words"), "override model"),
+    **dict.fromkeys(
+        ("settings", "protocol", "published", "tuned", "toy_guide", "toy_regions", "words"), "override model"
+    ),
 }
 
 
@@ -121,7 +136,7 @@ KINDS = {
     "resume": Literal[False],
     "load_from": None,
 }
-OWN_SHELVES = (ATTENTION, GUIDES, STAGES, STEPS, TAILS)
+OWN_SHELVES = (ATTENTION, GUIDES, REGIONS, STAGES, STEPS, TAILS)
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {
     "model": MODELS,
@@ -130,10 +145,12 @@ SHELVES = {
     "model.backbone.tail.attention": ATTENTION,
     "model.backbone.tail.guide": GUIDES,
     "model.backbone.tail.affinity": GUIDES,
+    "model.backbone.tail.regions": REGIONS,
     "model.stages": STAGES,
     "model.stages.guide": GUIDES,
     "model.refine": STEPS,
     "model.refine.guide": GUIDES,
+    "model.refine.regions": REGIONS,
     "test_dataloader.sampler": DATA_SAMPLERS,
     "test_dataloader.dataset.pipeline": TRANSFORMS,
     "test_pipeline": TRANSFORMS,

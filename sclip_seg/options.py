@@ -48,7 +48,7 @@ def _value(text: str, depth: int = 0) -> object:
     except (ValueError, SyntaxError, MemoryError, TypeError):  # no literal, of several kinds
         pass
     if plain[:1] in ("[", "(") and plain.endswith(PAIRS[plain[0]]):
-        entries = _split(plain[1:-1])
+        entries = split_values(plain[1:-1])
         if entries is not None:
             return [_value(entry, depth + 1) for entry in entries]
     return text
@@ -66,7 +66,7 @@ def _literal(text: str) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _split(text: str) -> list[str] | None:
+def split_values(text: str) -> list[str] | None:
     """The entries between commas that stand in no brackets and no quotes; None where these do not close."""
     entries, closing, quote, start = [], [], "", 0
     for index, letter in enumerate(text):

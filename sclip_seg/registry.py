@@ -2,9 +2,9 @@
 
 `ATTENTION` holds functions `(QKV, **options) -> Attention | Tensor (N, heads, T, T)`: the weights a patch
 gives to the others. `TAILS` holds modules that read the end of the network, `GUIDES` second models that a
-method may ask, `STAGES` what acts on a picture's scores before they are stitched, `STEPS` the refinements of
-score maps and labels. Building an attention binds its options, and whatever is built is held against the
-annotations of its settings (`settings.py`) first.
+method may ask, `REGIONS` those who find a picture's regions, `STAGES` what acts on a picture's scores before they are
+stitched, `STEPS` the refinements of score maps and labels. Building an attention binds its options, and whatever is
+built is held against the annotations of its settings (`settings.py`) first.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from mmengine.registry import MODELS, Registry, build_from_cfg
 from .errors import InputError
 from .settings import check_settings
 
-__all__ = ["ATTENTION", "GUIDES", "MODELS", "STAGES", "STEPS", "TAILS", "one_of_each", "only_one"]
+__all__ = ["ATTENTION", "GUIDES", "MODELS", "REGIONS", "STAGES", "STEPS", "TAILS", "one_of_each", "only_one"]
 
 T = TypeVar("T")
 _built: ContextVar[dict[str, object] | None] = ContextVar("parts of the models that are being built", default=None)
@@ -82,7 +82,9 @@ def _build(config: dict, registry: Registry, **others: object) -> object:
     return build_from_cfg(config, registry, **others)
 
 
-def _build_guide(config: dict, registry: Registry) -> object:
+def _build_guide(config: dict | str, registry: Registry) -> object:
+    config = {"type": config} if isinstance(config, str) else config
+
     def build(name: str, settings: list[tuple[str, object]]) -> object:
         return _build(dict(settings), registry)
 
@@ -96,7 +98,13 @@ def _build_reader(config: dict, registry: Registry) -> object:
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
 TAILS = Registry("tail", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
 GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
-STAGES = Registry("stage", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
+REGIONS = Registry("regions", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.regions"])
+STAGES = Registry(
+    "stage",
+    scope="mmseg",
+    build_func=_build_reader,
+    locations=["sclip_seg.picture.texts", "sclip_seg.picture.experts", "sclip_seg.methods"],
+)
 STEPS = Registry(
     "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]
 )

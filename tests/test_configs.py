@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, STAGES, SYMMETRIC, TOWERS, TUNED, WITH_BACKGROUND
+from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, SYMMETRIC, TUNED, WITH_BACKGROUND
+from protocols_stages import STAGES, TOWERS
 from runs import cell
 from tiny_cells import with_tiny_guides
 
@@ -89,7 +90,7 @@ def test_cell_resolves_dumps_and_builds(method, dataset, register, tmp_path):
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
     assert (model.window["crop"], model.window["batch"]) == (
         config.model.window.crop,
-        dict(itaclip=4, cliper=4, proxyclip=8, fsa=8, trident=8, gla_clip=8).get(method, 16),
+        dict(itaclip=4, cliper=4, proxyclip=8, fsa=8, trident=8, gla_clip=8, corrclip=8, corrclip_v2=8).get(method, 16),
     )
 
 
@@ -216,7 +217,7 @@ def test_choice_does_not_stay_in_the_shell(monkeypatch):
         ("sclip", "voc", None, r"no dataset 'voc'; did you mean voc2[01] or voc2[01]\?"),
         ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, cityscapes, "),
         ("sclip", None, "vit_b16", r"no backbone 'vit_b16'; did you mean .*dfn_vit_b16"),
-        ("nothing", None, None, r"there are: clearclip, clip, clip_surgery, cliper, cliptrase, "),
+        ("nothing", None, None, r"there are: cass, clearclip, clip, clip_surgery, cliper, cliptrase, "),
     ],
 )
 def test_wrong_names(method, dataset, backbone, message):

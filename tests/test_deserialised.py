@@ -67,6 +67,10 @@ ALLOWED = {
     ("sclip_seg/towers/torch_file.py", "torch.frombuffer"): (1, "numbers"),
     ("sclip_seg/towers/checkpoint.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/towers/checkpoint.py", "json.loads"): (1, "plain data: an index of shards"),
+    ("sclip_seg/words/experts.py", "json.loads"): (
+        1,
+        "plain data: numbers of templates, held against what they may be",
+    ),
     ("sclip_seg/towers/snapshot.py", "json.loads"): (1, "plain data: a model's config"),
     ("sclip_seg/towers/snapshot.py", "hf_hub_download"): (2, "a file, which checkpoint reads"),
     ("sclip_seg/towers/weights.py", "download_pretrained"): (1, "a file, which checkpoint reads"),
@@ -77,6 +81,10 @@ ALLOWED = {
         1,
         "safetensors only, or tensors that checkpoint read",
     ),
+    # regions
+    ("sclip_seg/regions/pretrained.py", "?.from_pretrained"): (2, "safetensors only; and JSON"),
+    ("sclip_seg/regions/store.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
+    ("sclip_seg/regions/bank.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     # text
     ("sclip_seg/words/text.py", "safe_open"): (1, "safetensors"),
     ("sclip_seg/words/prompts.py", "json.loads"): (1, "plain data: the words of the shipped toy"),

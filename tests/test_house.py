@@ -13,7 +13,7 @@ import torch
 from trees import BENCHMARKS
 
 from sclip_seg.config import choices, load_config
-from sclip_seg.registry import ATTENTION, STAGES, STEPS, TAILS
+from sclip_seg.registry import ATTENTION, REGIONS, STAGES, STEPS, TAILS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sclip_seg"
@@ -25,19 +25,21 @@ SHELVES = {
     "": set(),
     "words": {""},
     "towers": {"", "words"},
-    "picture": {"", "words", "towers"},
-    "methods": {"", "words", "towers", "picture"},
+    "regions": {"", "towers"},
+    "picture": {"", "words", "towers", "regions"},
+    "methods": {"", "words", "towers", "regions", "picture"},
     "data": {"", "words"},
-    "evaluate": {"", "words", "towers", "picture", "data"},
+    "evaluate": {"", "words", "towers", "regions", "picture", "data"},
     "toy": {"", "words", "towers", "picture", "data", "evaluate"},
     "show": {"", "words", "towers", "picture", "data", "evaluate", "toy"},
-    "measure": {"", "words", "towers", "picture", "methods", "data", "evaluate", "toy", "show"},
+    "measure": {"", "words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show"},
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
     "": {"mmengine", "mmseg", "numpy", "cv2", "PIL"},
     "words": {"torch", "open_clip", "safetensors", "tqdm"},
     "towers": {"torch", "open_clip", "timm", "safetensors", "huggingface_hub"},
+    "regions": {"torch", "numpy", "cv2", "safetensors", "transformers", "skimage", "faiss"},
     "methods": {"torch", "numpy", "cv2", "scipy", "sklearn", "torchvision"},
 }
 # The lowest know no library at all, and what is computed for one picture knows torch and numpy alone.
@@ -236,7 +238,7 @@ def test_the_docstring_test_sees_through_overrides():
     assert list(undocumented(Bare)) == ["extra"]
 
 
-@pytest.mark.parametrize("shelf", [ATTENTION, TAILS, STAGES, STEPS], ids=lambda shelf: shelf.name)
+@pytest.mark.parametrize("shelf", [ATTENTION, TAILS, REGIONS, STAGES, STEPS], ids=lambda shelf: shelf.name)
 def test_shelf_holds_documented_things(shelf):
     assert shelf.module_dict
     assert not [name for name, thing in shelf.module_dict.items() if not thing.__doc__]

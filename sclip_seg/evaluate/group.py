@@ -25,6 +25,7 @@ from .run import Run
 from .sharing import segmentor_of
 
 FAULT = 1  # the exit status of a traceback
+PARTS = "features", "owner", "beside", "second", "single"  # of a text bank
 
 
 def in_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -36,9 +37,9 @@ def in_groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def data_of(config: Config) -> str:
-    """Names what is read and scored: runs may go together where it is the same."""
+    """Names what is read and scored, and how precisely: runs may go together where it is the same."""
     loader = {key: value for key, value in config.test_dataloader.to_dict().items() if key != "sampler"}
-    return short_hash([loader, config.test_evaluator, config.get("launcher")])
+    return short_hash([loader, config.test_evaluator, config.get("launcher"), config.model.get("precision")])
 
 
 class Member:
@@ -189,5 +190,7 @@ def _same(some: TextBank, other: TextBank) -> bool:
     def equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
         return a is b or (a is not None and b is not None and a.shape == b.shape and torch.equal(a, b))
 
-    same = all(equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside"))
+    same = all(
+        equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside", "second", "single")
+    )
     return same and (some.classes, some.background) == (other.classes, other.background)

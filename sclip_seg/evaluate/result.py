@@ -16,8 +16,10 @@ from mmseg.datasets import BaseSegDataset
 
 from ..data.digest import label_rule
 from ..picture.segmentor import OpenVocabSegmentor
+from ..regions.provider import RegionProvider
 from ..towers.guide import Guide
 from ..version import __version__
+from ..words.experts import Experts
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
 CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
@@ -54,6 +56,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "refine": parts(config, "refine"),
         "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
         "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
+        **told_of_regions(model),
         "precision": model.precision,
         "version": __version__,
     }
@@ -86,22 +89,34 @@ def parts(config: Config, kind: str) -> str:
 
 
 def without_places(part: dict | str) -> dict | str:
-    """A part's config without where the weights of its second models lie, whose names and digests stand elsewhere."""
+    """A part's config without where the files of its second models lie, whose names and digests stand elsewhere."""
     if not isinstance(part, dict):
         return part
     places, plain = ("pretrained", "folder"), dict(part)
-    for key in {"guide", "affinity"} & part.keys():
+    for key in {"guide", "affinity", "regions", "auxiliary"} & part.keys():
         if isinstance(part[key], dict):
-            plain[key] = {k: v for k, v in part[key].items() if k not in places}
-    if isinstance(part.get("checkpoint"), str):
-        plain["checkpoint"] = _base_name(part["checkpoint"])
+            plain[key] = {k: v for k, v in without_places(part[key]).items() if k not in places}
+    for key in ("checkpoint", "maps", "bank"):
+        if isinstance(part.get(key), str):
+            plain[key] = _base_name(part[key])
+    if isinstance(part.get("experts"), str):
+        plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
 
 
 def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
-    """Name and weights' digest of each second model."""
+    """Name and weights' digest of each second model, another tower among them."""
     found = [module for module in model.modules() if isinstance(module, Guide)]
+    found += [tower for tower in [model.backbone.tail.second_tower] if tower is not None]
     return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
+
+
+def told_of_regions(model: OpenVocabSegmentor) -> dict[str, str]:
+    """Who finds regions, trained on what, and the bank that they are looked up in; nothing without."""
+    providers = [module.told for module in model.modules() if isinstance(module, RegionProvider)]
+    bank = getattr(model.backbone.tail, "bank", None)
+    told = {"regions": "+".join(providers), "memory": "" if bank is None else bank.told}
+    return {key: text for key, text in told.items() if text}
 
 
 def own_steps(config: Config) -> list[dict]:

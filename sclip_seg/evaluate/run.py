@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.device import is_cuda_available
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
+from torch.distributed import init_process_group, is_initialized
 
 from ..config import load_config
 from ..data.check import check_dataset
@@ -119,8 +119,8 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
         config.custom_hooks.append(dict(type="SaveLabels", folder=options.out))
     if options.show_dir:
         config.custom_hooks.append(dict(type="DrawPictures", folder=options.show_dir))
-    if options.launcher == "pytorch" and not is_cuda_available():
-        torch.distributed.init_process_group("gloo")  # mmengine's own start-up asks for a CUDA device
+    if options.launcher == "pytorch" and not is_cuda_available() and not is_initialized():
+        init_process_group("gloo")  # mmengine's own start-up asks for a CUDA device
 
 
 def build(config: Config) -> Evaluation:

@@ -5,20 +5,16 @@ same windows in one batch), with its second models where a method asks any
 ("towers"), ours (from the decoded picture to its labels) and the published
 chain written plainly (plain_chain.py of the tests, a window at a time).
 Weights are random: speed does not depend on them. Prints a table and writes
-work_dirs/speed/speed.json.
+work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
+of twenty scales and thresholds, beside one trunk and beside each alone.
 """
 
 import argparse
-import copy
 import importlib.util
 import json
 import multiprocessing
 import statistics
 import tempfile
-import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -26,129 +22,27 @@ from types import ModuleType
 import open_clip
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..command import Parser, at_least_one, run
-from ..config import CONFIGS, choices, load_config
+from ..config import CONFIGS, choices
 from ..errors import InputError
 from ..evaluate.result import device_name
 from ..files import write_atomically
-from ..picture.segmentor import OpenVocabSegmentor
-from ..towers.encoder import DTYPES, DenseCLIP
+from ..towers.encoder import DTYPES
 from ..towers.guide import Guide
-from ..towers.positions import resample
-from ..words.text import TextBank, text_bank
+from ..words.text import text_bank
 from ..words.vocabulary import Vocabulary
-from .towers import Work, bare_towers
+from . import shared
+from .bench import CASES, Bench, Case, timed
 
 PLAIN_CHAIN = Path(__file__).parents[2] / "tests" / "picture" / "plain_chain.py"  # of a source tree
 TIMES = ("trunk_s", "towers_s", "ours_s", "reference_s")
 RATIOS = ("ratio_to_trunk", "ratio_to_towers", "ratio_to_reference")
 COLUMNS = (*TIMES, *RATIOS, "peak_extra_mb")
 
-
-@dataclass(frozen=True)
-class Case:
-    """A picture of a benchmark: its config's name and its size (H, W) in pixels."""
-
-    dataset: str
-    size: tuple[int, int]
-    timed: bool = True
-
-
-CASES = {
-    "voc21": Case("voc21", (375, 500)),
-    "coco_object": Case("coco_object", (480, 640)),
-    "coco_stuff164k": Case("coco_stuff164k", (480, 640)),
-    "ade20k": Case("ade20k", (512, 683)),
-    "cityscapes": Case("cityscapes", (1024, 2048)),
-    "ade20k_large": Case("ade20k", (2000, 3000), timed=False),
-}
 QUICK = ("voc21", "coco_object")
-
-
-class Bench:
-    """The segmentor of a case with random weights and text, and a random picture for it."""
-
-    def __init__(self, case: Case, method: str, backbone: str, precision: str) -> None:
-        warnings.simplefilter("ignore")
-        self.case, self.device = case, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        config = load_config(CONFIGS / f"{method}.py", case.dataset, backbone)
-        config.model.backbone.pretrained = None
-        for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
-            config.model.backbone.tail[place].pretrained = None
-        for part in [*config.model.get("stages", []), *config.model.get("refine", [])]:
-            if "checkpoint" in part:
-                part.checkpoint = None
-            if "guide" in part:
-                part.guide.pretrained = None
-        config.model.update(precision=precision, text_cache=None)
-        self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
-        self.model.backbone.set_precision(precision)
-        self.model.labelling = self.model.labelling.to(self.device)
-        queries = len(self.model.vocabulary.queries)
-        width = self.model.backbone.clip.visual.proj.shape[1]
-        text = F.normalize(torch.randn(queries, width, generator=torch.Generator().manual_seed(0)), dim=-1)
-        owner = torch.tensor(self.model.vocabulary.owner)
-        self.model.text = TextBank(text, owner, len(self.model.vocabulary)).to(next(self.model.parameters()))
-        self.picture = torch.randint(0, 256, (3, *case.size), dtype=torch.uint8)
-        small = self.model.data_preprocessor({"inputs": [self.picture]})["inputs"][0]
-        self.size = tuple(small.shape[1:])
-        fitted = self.model.fitted(small)
-        self.cut = torch.cat(list(self.model.windows_over(fitted.shape[1:]).cut([fitted], batch=10**6)))
-        self.windows = self.cut.to(DTYPES[precision])
-        self.visual = tower_for(self.model.backbone, tuple(self.windows.shape[2:]))
-
-    def trunk(self) -> None:
-        """open_clip's own vision transformer on the same windows, in one batch."""
-        self.visual(self.windows)
-
-    def towers(self, count: int = 1) -> Work:
-        """That and the bare second models, on what they see of `count` such pictures."""
-        return bare_towers(self.model, self.visual, self.cut, self.case.size, count)
-
-    def ours(self) -> None:
-        """A decoded picture to its labels."""
-        sample = SegDataSample(metainfo={"ori_shape": self.case.size})
-        self.model.test_step({"inputs": [self.picture], "data_samples": [sample]})
-
-    def reference(self, chain: ModuleType) -> None:
-        """The same, by the published chain: window by window, whole tensors at every step."""
-        data = self.model.data_preprocessor({"inputs": [self.picture]})
-        window, rule = self.model.window, self.model.labelling
-        boxes = chain.mmseg_boxes(self.size, window["crop"], window["stride"])
-        crops = (data["inputs"][0][None, :, top:bottom, left:right] for top, left, bottom, right in boxes)
-        tiles = torch.cat([self.model.backbone.score(crop, self.model.text) for crop in crops])
-        plan = (self.size, window["crop"], window["stride"], self.model.backbone.patch, window["padding"])
-        scores = chain.stitched(tiles, *plan, self.case.size)
-        probability = chain.class_probabilities(scores, rule.owner.tolist(), rule.logit_scale)
-        if rule.min_area:
-            probability = chain.after_area_filter(probability, rule.min_area)
-        chain.labels(probability, rule.background_threshold)
-
-
-def tower_for(backbone: DenseCLIP, size: tuple[int, int]) -> nn.Module:
-    """open_clip's tower, or for windows of another size than its own, (H, W), a copy with positions for them."""
-    visual, patch = backbone.clip.visual, backbone.patch
-    native, grid = (tuple(side // patch for side in sides) for sides in (visual.image_size, size))
-    if grid == native:
-        return visual
-    visual = copy.deepcopy(visual)
-    visual.positional_embedding = nn.Parameter(resample(visual.positional_embedding, native, grid), requires_grad=False)
-    return visual
-
-
-@torch.no_grad()
-def timed(work: Callable[[], None], cuda: bool) -> float:
-    """Seconds."""
-    start = time.perf_counter()
-    work()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def measure(name: str, method: str, options: argparse.Namespace, precision: str) -> dict:
@@ -276,6 +170,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
     parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
     parser.add_argument("--no-reference", action="store_true")
+    parser.add_argument(
+        "--shared", action="store_true", help="what methods cost that share a trunk, and a sweep, in place of the above"
+    )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/speed.json"))
     options = parser.parse_args(arguments)
     return options
@@ -287,6 +184,14 @@ def measure_all(options: argparse.Namespace) -> None:
     cases = options.cases or (QUICK if options.quick else list(CASES))
     precisions = options.precision[:1] if options.quick else options.precision
     rows = []
+    if options.shared:
+        found = [
+            shared.measure(CASES["voc21"], options.backbone, precision, options.rounds) for precision in precisions
+        ]
+        print(shared.table(found))
+        print(f"{device_name()}; medians of {options.rounds} interleaved rounds, seconds a picture")
+        write_atomically(options.out, json.dumps(found, indent=2) + "\n")
+        return
     for precision in precisions:
         for name, method in product(cases, options.method):
             rows.append(measure(name, method, options, precision))

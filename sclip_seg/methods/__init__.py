@@ -4,4 +4,5 @@
 from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clearclip, proxyclip
 from . import trident, itaclip, cliper, resclip, scclip
 from . import lposs, fsa, sfp, dih_clip, gla_clip
-from . import pearl
+from . import cass, rfclip, pearl
+from . import corrclip, corrclip_v2

@@ -68,7 +68,7 @@ class ITACLIP(LastBlock):
         return (csa(t) + sum(middle) / len(middle)) / 2
 
     def score(self, trace: Trace, text: TextBank) -> Tensor:
-        scores = cosines(self(trace, text), text.features)
+        scores = cosines(self.features(trace, text), text.features)
         if self.engineering is None:
             return scores
         original, grey, blurred, upside_down, mirrored = scores.chunk(5)

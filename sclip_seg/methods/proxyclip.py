@@ -24,7 +24,7 @@ from ..registry import GUIDES, TAILS
 from ..settings import Real
 from ..towers.attention import AttentionMaps
 from ..towers.tail import Tail
-from ..towers.trace import Trace
+from ..towers.trace import QKV, Trace
 
 if TYPE_CHECKING:
     from ..towers.guide import Guide
@@ -76,8 +76,14 @@ def unit_tokens(features: Tensor) -> Tensor:
 
 def values_on(trace: Trace, grid: tuple[int, int]) -> Tensor:
     """The patches' values in the last block, heads joined, on another grid (H, W): (N, H·W, C)."""
-    values = trace.qkv(-1).v[:, :, trace.prefix :].transpose(1, 2).flatten(2)
-    picture = F.interpolate(trace.fold(values).float(), tuple(grid), mode="bilinear", align_corners=False)
+    return resampled_values(trace.qkv(-1), grid)
+
+
+def resampled_values(t: QKV, grid: tuple[int, int]) -> Tensor:
+    """The patches' values of any block, heads joined, bilinearly on another grid (H, W): (N, H·W, C)."""
+    values = t.v[:, :, t.prefix :].transpose(1, 2).flatten(2)
+    folded = values.transpose(1, 2).unflatten(2, t.grid).float()
+    picture = F.interpolate(folded, tuple(grid), mode="bilinear", align_corners=False)
     return picture.flatten(2).transpose(1, 2).to(values.dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import cv2
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..regions.provider import RegionProvider
+from ..regions.regions import MOST, Regions, nearest
 from ..towers.guide import Guide, LastAttention
 from ..towers.kept import on
 from ..towers.tail import Gathered
@@ -23,6 +26,7 @@ from .scores import Labelling, StitchedMaps
 from .window import Axis, Windows, bilinear
 
 T = TypeVar("T")
+RIM = MOST + 1  # what a window is padded with is a region of its own
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,12 @@ class Picture:
 
     `image` (3, h, w) is the network's input, normalised; `fitted` the same as windows were cut from it; `size` (H, W)
     that of the labels; `original` (3, H, W) the picture as the pipeline delivered it, uint8 BGR, where something asked
-    for it. `plan` are the windows, `gathered` what the tail kept of each, `whole` what it kept of the picture as one
-    window, where it asks for that; `text` the queries, `rule` what their scores become labels by, `trunk` the parts
-    that the end of the network is read with. A second model is asked when something first wants to know, and once.
+    for it, and `name` its file's, without the suffix. `plan` are the windows, `gathered` what the tail kept of each,
+    `whole` what it kept of the picture as one window, where it asks for that. Where a stage asks for them, `patches`
+    (N, D, h, w) are the features of the windows, `summaries` (N, D) the unit feature of each as a whole, `overall`
+    (1, D) that of the picture. `text` the queries, `rule` what their scores become labels by, `trunk` the parts that
+    the end of the network is read with, `provider` who finds the regions that the method looks at, if it does. A
+    second model is asked when something first wants to know, and once.
     """
 
     image: Tensor
@@ -95,6 +102,11 @@ class Picture:
     rule: Labelling
     original: Tensor | None = None
     whole: Gathered | None = None
+    name: str = ""
+    provider: RegionProvider | None = None
+    patches: Tensor | None = None
+    summaries: Tensor | None = None
+    overall: Tensor | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     @property
@@ -115,9 +127,18 @@ class Picture:
         """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
         return (self.trunk.rgb(batch) for batch in self.plan.batches([self.fitted], self.batch))
 
+    def summary(self, of: str) -> Tensor:
+        """Unit features of each 'window' as a whole, (N, D), or of the whole 'picture', (1, D), fp32."""
+        return self.summaries if of == "window" else self.overall
+
     def features(self, guide: Guide) -> Tensor:
         """The guide's features of each window, (N, C, h, w)."""
         return self.once((guide, "features"), lambda: torch.cat([guide(window) for window in self.windows()]))
+
+    def whole_features(self, guide: Guide) -> Tensor:
+        """The guide's features of the original as one picture, (1, C, h, w), at the nearest size that it divides."""
+        place, compute = str(self.image.device), partial(self._whole_features, guide)
+        return self.once((guide, "whole features"), lambda: once("whole", guide, place, self.original, compute=compute))
 
     def values(self, guide: Guide) -> Tensor:
         """The values of the guide's last block in each window, heads joined, (N, C, h, w)."""
@@ -127,6 +148,18 @@ class Picture:
         """The guide's last block over the whole picture, as `view` shows it."""
         picture = self.view()
         return once("last attention", guide, picture, compute=lambda: guide.last_attention(picture))
+
+    def regions(self, provider: RegionProvider | None) -> Regions:
+        """The regions as a hard map, at the picture's full size (H, W); None: those that the method looks at."""
+        provider = provider or self.provider
+        if provider is None:
+            raise InputError("regions=None takes those that the method looks at, and this method looks at none")
+        return self.once((provider, "regions"), lambda: self._regions(provider))
+
+    def regions_of_windows(self, provider: RegionProvider) -> Tensor:
+        """The hard map in each window, at its pixels, (N, h, w), int64; the windows' padding is a region, RIM."""
+        ids = nearest(self.regions(provider).ids.long(), tuple(self.fitted.shape[1:]))
+        return torch.cat([window[:, 0] for window in self.plan.cut([ids[None]], len(self.plan), RIM)])
 
     def view(self) -> Tensor:
         """The original as RGB in [0, 1], (1, 3, H, W), its sides brought to multiples of CLIP's patch by cv2."""
@@ -139,13 +172,31 @@ class Picture:
             self._known[key] = compute()
         return self._known[key]
 
-    def _view(self) -> Tensor:
+    def pixels(self) -> np.ndarray:
+        """The original, (H, W, 3) uint8 RGB. Raises InputError where it was not given."""
         if self.original is None:
             raise InputError("the picture is looked at in its full size; give the data as the pipeline does")
-        height, width = (-(-side // self.trunk.patch) * self.trunk.patch for side in self.original.shape[1:])
-        pixels = np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
+        return np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
+
+    def _regions(self, provider: RegionProvider) -> Regions:
+        found = once("regions", provider, self.original, compute=lambda: provider(self.pixels(), self.name))
+        return found.hard().to(self.image.device)
+
+    def _whole_features(self, guide: Guide) -> Tensor:
+        rgb = torch.from_numpy(self.pixels()).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+        return guide(in_units(rgb, guide.unit))
+
+    def _view(self) -> Tensor:
+        pixels = self.pixels()
+        height, width = (-(-side // self.trunk.patch) * self.trunk.patch for side in pixels.shape[:2])
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.image.device).float() / 255
+
+
+def in_units(image: Tensor, unit: int) -> Tensor:
+    """Pictures (N, 3, H, W), their sides brought bilinearly to the nearest multiples of `unit` pixels."""
+    size = tuple(max(1, round(side / unit)) * unit for side in image.shape[2:])
+    return image if size == tuple(image.shape[2:]) else F.interpolate(image, size, mode="bilinear", align_corners=False)
 
 
 def _values(guide: Guide, window: Tensor) -> Tensor:
@@ -154,16 +205,24 @@ def _values(guide: Guide, window: Tensor) -> Tensor:
 
 def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:
     """Windows in batches of any length -> `count` of them at a time, those of one picture."""
-    held: list[dict[str, Tensor]] = []
+    held: list[Gathered] = []
     for part in parts:
-        named = part if isinstance(part, dict) else {"": part}
-        held.append(named)
+        held.append(part)
         while sum(_length(some) for some in held) >= count:
-            joined = {name: torch.cat([some[name] for some in held]) for name in named}
-            own = {name: tensor[:count] for name, tensor in joined.items()}
-            held = [{name: tensor[count:] for name, tensor in joined.items()}]
-            yield own if isinstance(part, dict) else own[""]
+            joined = _joined(held)
+            yield _cut(joined, slice(count))
+            held = [_cut(joined, slice(count, None))]
 
 
-def _length(part: dict[str, Tensor]) -> int:
-    return len(next(iter(part.values())))
+def _length(part: Gathered) -> int:
+    return _length(next(iter(part.values()))) if isinstance(part, dict) else len(part)
+
+
+def _joined(parts: list[Gathered]) -> Gathered:
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat(parts)
+
+
+def _cut(part: Gathered, which: slice) -> Gathered:
+    return {name: _cut(own, which) for name, own in part.items()} if isinstance(part, dict) else part[which]

@@ -6,12 +6,12 @@ refine   steps on score maps                                                    
 label    the best class of each pixel, then steps on labels                        -> labels
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 from mmengine.registry import Registry
@@ -24,31 +24,21 @@ from torch import Tensor
 from ..drawing import make_palette
 from ..errors import InputError
 from ..registry import STAGES, STEPS, one_of_each
-from ..settings import Count, Natural, Pixels, Positive, Share, checked
-from ..towers.encoder import DTYPES
+from ..settings import Natural, Pixels, Positive, Share, checked
+from ..towers.encoder import DTYPES, DenseCLIP
 from ..towers.guide import Guide
 from ..towers.tail import Tail
 from ..towers.together import once
 from ..words.auxiliary_texts import AuxiliaryTexts
 from ..words.templates import templates as template_set
-from ..words.text import TextBank, text_bank
+from ..words.text import TextBank, by_template, text_bank
 from ..words.vocabulary import Vocabulary
 from .picture import Picture, regrouped
 from .preprocessor import LONG_SIDE, Preprocessor
 from .refine.step import LabelStep, ScoreStep
 from .scores import DenseMaps, Labelling, StitchedMaps
-from .stage import Stage
-from .window import Windows, windows
-
-
-class WindowSettings(TypedDict, total=False):
-    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `window.windows`."""
-
-    crop: Pixels | None
-    stride: Pixels | None
-    batch: Count
-    padding: Literal["stretch", "symmetric"]
-    unit: Pixels | None
+from .stage import Asked, Stage
+from .window import Windows, WindowSettings, windows
 
 
 @MODELS.register_module()
@@ -147,6 +137,8 @@ class OpenVocabSegmentor(BaseSegmentor):
             )
         if background is not None and background >= len(words):
             raise InputError(f"background is class {background}, and the vocabulary has {len(words)} classes")
+        for stage in self.stages:
+            stage.check(words, self.templates)
         self.vocabulary, self.labelling, self.auxiliary = words, labelling, None
         self.text: TextBank | None = None
         self._dataset_meta = dict(classes=words.names, palette=make_palette(len(words)))
@@ -180,23 +172,26 @@ class OpenVocabSegmentor(BaseSegmentor):
         if self.text is not None:
             return
         self.settle()
-        like = next(self.backbone.parameters())
-        encode = partial(
-            text_bank,
-            self.backbone.clip,
-            self.backbone.arch,
-            templates=self.templates,
-            key=f"{self.backbone.digest} {self.precision} {like.device.type}",
-            cache=Path(self.text_cache) if self.text_cache else None,
-            known=self.encoded,
-        )
+        like, second = next(self.backbone.parameters()), self.backbone.tail.second_tower
+        encode = self._encoder(self.backbone, self.encoded)
         bank = encode(self.vocabulary)
         if self.auxiliary is not None:
             bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
         beside = Vocabulary.load(self.backbone.tail.beside) if self.backbone.tail.beside else None
         texts = None if beside is None else encode(beside).features
-        self.text = replace(bank, background=self.labelling.background, beside=texts).to(like)
+        other = None if second is None else self._encoder(second, {})(self.vocabulary).features
+        asked = any(stage.needs_templates for stage in self.stages)
+        single = by_template(encode, self.vocabulary, self.templates) if asked else None
+        apart = dict(beside=texts, second=other, single=single)
+        self.text = replace(bank, background=self.labelling.background, **apart).to(like)
         self.labelling = self.labelling.to(like.device)
+
+    def _encoder(self, tower: DenseCLIP, known: dict[str, Tensor]) -> Callable[[Vocabulary], TextBank]:
+        like = next(tower.parameters())
+        key = f"{tower.digest} {tower.precision} {like.device.type}"
+        cache = Path(self.text_cache) if self.text_cache else None
+        keep = dict(templates=self.templates, key=key, cache=cache, known=known)
+        return partial(text_bank, tower.clip, tower.arch, **keep)
 
     @torch.no_grad()
     def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
@@ -238,17 +233,20 @@ class OpenVocabSegmentor(BaseSegmentor):
         holds the `original` where something looks at it, which is taken out.
         """
         trunk, fitted = self.backbone.trunk, [self.fitted(image) for image in inputs]
+        asked = Asked.by(self.stages)
         together = zip(inputs, fitted, samples, strict=True)
         for shape, neighbours in groupby(together, key=lambda one: tuple(one[1].shape[1:])):
             group, plan = list(neighbours), self.windows_over(shape)
             batches = plan.batches([own for _, own, _ in group], self.window["batch"])
-            gathered = regrouped((self.backbone.gather(batch, self.text) for batch in batches), len(plan))
-            for (image, own, sample), kept in zip(group, gathered, strict=True):
+            batches = (self.backbone.keep(batch, self.text, **asked.of_windows(len(plan))) for batch in batches)
+            for (image, own, sample), kept in zip(group, regrouped(batches, len(plan)), strict=True):
                 size = tuple(sample.get("ori_shape", image.shape[1:]))
                 yield Picture(
-                    *(image, own, size, plan, kept, self.text, trunk, self.window["batch"], self.labelling),
+                    *(image, own, size, plan, kept["tail"], self.text, trunk, self.window["batch"], self.labelling),
                     original=sample.pop("original", None),
+                    **dict(name=Path(sample.get("img_path") or "").stem, provider=self.backbone.tail.provider),
                     whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
+                    **asked.given(kept, partial(self.backbone.summary, own[None])),
                 )
 
     def score(self, picture: Picture) -> StitchedMaps:

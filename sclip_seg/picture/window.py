@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..settings import Count, Pixels
 from ..towers.kept import on
 from ..towers.together import is_shared, once
 
@@ -23,6 +25,16 @@ PADDINGS = ("stretch", "symmetric")
 LARGEST = 2**24  # entries of an operator that is held as a matrix
 GROUP = 64  # columns of one that are computed at a time
 KEPT = 2**20  # entries of one that is kept for the next picture of that size
+
+
+class WindowSettings(TypedDict, total=False):
+    """Sliding windows; the keys are explained at `OpenVocabSegmentor` and `windows`."""
+
+    crop: Pixels | None
+    stride: Pixels | None
+    batch: Count
+    padding: Literal["stretch", "symmetric"]
+    unit: Pixels | None
 
 
 @dataclass(frozen=True)
@@ -193,24 +205,24 @@ class Windows:
             for axis, place, count in places
         )
 
-    def cut(self, pictures: Sequence[Tensor], batch: int) -> Iterator[Tensor]:
+    def cut(self, pictures: Sequence[Tensor], batch: int, rim: float = 0) -> Iterator[Tensor]:
         """The windows of pictures (3, H, W), one picture after the other, padded if so asked, in batches (n, 3, h, w).
 
-        A batch holds at most `batch` windows, of one picture or of several.
+        A batch holds at most `batch` windows, of one picture or of several. `rim` is what they are padded with.
         """
         crops = (p[:, top:bottom, left:right] for p in pictures for top, left, bottom, right in self.boxes())
         while part := list(islice(crops, batch)):
-            yield self.pad(torch.stack(part))
+            yield self.pad(torch.stack(part), rim)
 
     def batches(self, pictures: Sequence[Tensor], batch: int) -> Iterable[Tensor]:
         """As `cut`; the very same windows for all who share the pictures."""
         cut = self.cut(pictures, batch)
         return once("windows", *astuple(self), batch, pictures, compute=lambda: list(cut)) if is_shared() else cut
 
-    def pad(self, crops: Tensor) -> Tensor:
-        """Crops (n, 3, h, w) within their margins of zeros, if any."""
+    def pad(self, crops: Tensor, rim: float = 0) -> Tensor:
+        """Crops (n, 3, h, w) within their margins of `rim`, if any."""
         margins = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
-        return F.pad(crops, margins) if any(margins) else crops
+        return F.pad(crops, margins, value=rim) if any(margins) else crops
 
     def lattice(self, scores: Tensor) -> Tensor:
         """Patch scores (N, Q, h, w) of all windows -> (Q, rows · h, columns · w)."""

@@ -80,7 +80,8 @@ class DenseCLIP(nn.Module):
         self.attention_pool = attention_pool
         self.mean, self.std = self.inputs.mean, self.inputs.std
         self.tower = tower_of(self.arch, self.clip.visual, attention_pool)
-        self.frozen.tails.append(self.tail)
+        self.edit = self.tail.edit(self.tower)
+        self.frozen.readers.append((self.tail, self.edit))
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
@@ -126,16 +127,23 @@ class DenseCLIP(nn.Module):
 
         `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
         """
-        return self._run(image, [self.tail], blocks)
+        return self._run(image, self._wanted([self.tail], blocks))
 
-    def _run(self, image: Tensor, tails: Iterable[Tail], blocks: Iterable[int] = ()) -> Trace:
-        x, grid = self.tower.embed(image, self.position_rule)
+    def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
+        """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
         depth = len(self.tower.blocks)
-        wanted = {position(block, depth) for tail in tails for block in tail.reads(depth)}
-        wanted |= {position(block, depth) for block in blocks}
+        read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
+        return tuple(sorted(read | {position(block, depth) for block in blocks}))
+
+    def _run(self, image: Tensor, wanted: tuple[int, ...]) -> Trace:
+        x, grid = self.tower.embed(image, self.position_rule)
+        blocks, prefix = self.tower.blocks, self.tower.prefix
         states = {-1: x} if -1 in wanted else {}
-        for index, block in enumerate(self.tower.blocks[: max(wanted) + 1]):
-            x = self.run(block, x, grid, self.tower.prefix)
+        for index, block in enumerate(blocks[: max(wanted) + 1]):
+            if self.edit is None:
+                x = self.run(block, x, grid, prefix)
+            else:
+                x = self.edit(block, x, grid, prefix, index == len(blocks) - 1)
             if index in wanted:
                 states[index] = x
         return Trace(tower=self.tower, mean=self.mean, std=self.std, image=image, grid=grid, states=states)
@@ -150,20 +158,41 @@ class DenseCLIP(nn.Module):
 
     def gather(self, image: Tensor, text: TextBank) -> Gathered:
         """What the tail keeps of normalised windows (N, 3, H, W), to read the picture by."""
-        of = *self._settings, self.tail, text, image
-        return once("gathered", *of, compute=lambda: self.tail.gather(self._seen(image), text))
+        return once("gathered", *self._of(text, image), compute=lambda: self.tail.gather(self._seen(image), text))
 
-    def _seen(self, image: Tensor) -> Trace:
+    def keep(self, image: Tensor, text: TextBank, features: bool = False, summary: bool = False) -> dict[str, Gathered]:
+        """What the tail keeps of normalised windows (N, 3, H, W), as `tail`, and their `features` and `summary`."""
+        if not features and not summary:
+            return {"tail": self.gather(image, text)}
+        trace, of = self._seen(image, (-2,) if summary else ()), self._of(text, image)
+        kept: dict[str, Gathered] = {"tail": once("gathered", *of, compute=lambda: self.tail.gather(trace, text))}
+        if features:
+            kept["features"] = once("features", *of, compute=lambda: self.tail.features(trace, text))[: len(image)]
+        if summary:
+            kept["summary"] = once("summary", *of, compute=lambda: self.tail.summary(trace))[: len(image)]
+        return kept
+
+    def _of(self, text: TextBank, image: Tensor) -> tuple[object, ...]:
+        """All that what comes of windows depends on."""
+        return *self._settings, self.tail, text, image
+
+    def _seen(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
         """The trace of the windows as the tail looks at them; where readers share the trunk, that of them all."""
         views = self.tail.views(image)
         if views is not image or not is_shared():
-            return self.trace(views)
-        return once("trace", *self._settings, image, compute=lambda: self._run(image, self.frozen.tails))
+            return self.trace(views, blocks)
+        wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
+        of = *self._settings, wanted, image
+        return once("trace", *of, compute=lambda: self._run(image, wanted))
+
+    def summary(self, image: Tensor) -> Tensor:
+        """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
+        return self.tail.summary(self.trace(image, (-2,)))
 
     @property
-    def _settings(self) -> tuple:
-        """All that a trace of windows depends on beside them."""
-        return self.clip, self.run, self.position_rule, self.attention_pool
+    def _settings(self) -> tuple[object, ...]:
+        """All that a trace of windows depends on beside them. An edit of the trunk is known by its settings."""
+        return self.clip, self.run, self.position_rule, self.attention_pool, repr(self.edit)
 
     def is_last(self, block: int) -> bool:
         """Whether a block, counted from 0 or from the end as -1, is the last one."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..words import tokenizers
 from . import checkpoint, facts, kinds, snapshot, stock, weights
+from .edit import Edit
 from .tail import Tail
 
 NORMS = nn.LayerNorm | nn.BatchNorm2d
@@ -21,7 +22,7 @@ class FrozenCLIP:
     """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
 
     `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `tails` are those that read it.
+    `readers` are the tails that read it, each with its edit of the trunk.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class FrozenCLIP:
             tokenizers.look_in(arch, _tokenizer_places(arch, file.path, folder))
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.tails: list[Tail] = []
+        self.readers: list[tuple[Tail, Edit | None]] = []
         self.clip.requires_grad_(False).eval()
 
     def set_precision(self, precision: str) -> None:

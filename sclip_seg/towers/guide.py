@@ -55,6 +55,14 @@ class Guide(nn.Module):
         """Windows (N, 3, H, W), RGB in [0, 1] -> the last block's values, heads joined, (N, C, h, w)."""
         raise InputError(f"{type(self).__name__} does not show its values; TimmGuide does")
 
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        """Windows (N, 3, H, W), RGB in [0, 1] -> q + k of the last block, heads joined, (N, C, h, w)."""
+        raise InputError(f"{type(self).__name__} does not show its queries and keys; TimmGuide does")
+
+    def keys(self, image: Tensor) -> Tensor:
+        """Windows (N, 3, H, W), RGB in [0, 1] -> the last block's keys, heads joined, (N, C, h, w)."""
+        raise InputError(f"{type(self).__name__} does not show its keys; TimmGuide does")
+
     def last_attention(self, image: Tensor) -> LastAttention:
         """Of one picture (1, 3, H, W), RGB in [0, 1]."""
         raise NotImplementedError
@@ -142,8 +150,26 @@ class TimmGuide(_TimmModel):
     def values(self, image: Tensor) -> Tensor:
         image, grid = self.place(image)
         qkv, _ = self.projected(self.normalised(image))
-        patches = qkv.chunk(3, dim=-1)[2][:, self.model.num_prefix_tokens :]
-        return patches.transpose(1, 2).unflatten(2, grid)
+        return self.folded(qkv.chunk(3, dim=-1)[2], grid)
+
+    def keys(self, image: Tensor) -> Tensor:
+        image, grid = self.place(image)
+        qkv, _ = self.projected(self.normalised(image))
+        attention = self.model.blocks[-1].attn
+        keys = attention.k_norm(qkv.chunk(3, dim=-1)[1].unflatten(-1, (attention.num_heads, -1)))
+        return self.folded(keys.flatten(2), grid)
+
+    def folded(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The patches of tokens (N, T, C) as (N, C, h, w)."""
+        return tokens[:, self.model.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        image, grid = self.place(image)
+        attention = self.model.blocks[-1].attn
+        qkv, _ = self.projected(self.normalised(image))
+        q, k, _ = qkv[:, self.model.num_prefix_tokens :].unflatten(2, (3, attention.num_heads, -1)).unbind(2)
+        joined = (attention.q_norm(q) + attention.k_norm(k)).flatten(2)
+        return joined.transpose(1, 2).unflatten(2, grid)
 
     def last_attention(self, image: Tensor) -> LastAttention:
         prefix = self.model.num_prefix_tokens

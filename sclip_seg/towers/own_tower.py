@@ -41,12 +41,15 @@ class OwnTower(Tower):
         start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         return visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype)), grid
 
-    def joint(self, tokens: Tensor) -> Tensor:
-        """LN_post, then proj; of CoCa's after the values of its pooling."""
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """Of CoCa's after the values of its pooling."""
         visual = self.visual
         if visual.attn_pool is not None and self.reading != "none":
             tokens = _values(visual.attn_pool, tokens)
-        return visual.ln_post(tokens) @ visual.proj
+        return visual.ln_post(tokens)
+
+    def projected(self, normed: Tensor) -> Tensor:
+        return normed @ self.visual.proj
 
     def pooled(self, tokens: Tensor) -> Tensor:
         visual = self.visual

@@ -17,13 +17,18 @@ from ..errors import InputError
 from ..registry import ATTENTION, TAILS
 from ..settings import Real
 from .attention import Attention, AttentionMaps, softmax
+from .block import run_block
+from .edit import Edit
 from .trace import QKV, Trace, position, relative
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture, Scores
+    from ..regions.provider import RegionProvider
     from ..words.text import TextBank
+    from .encoder import DenseCLIP
+    from .tower import Tower
 
-Gathered = Tensor | dict[str, Tensor]
+Gathered = Tensor | dict[str, "Gathered"]
 """What is kept of windows: a tensor, or several by name; the first axis is that of the windows."""
 
 
@@ -47,6 +52,14 @@ class Tail(nn.Module):
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 
+    @property
+    def second_tower(self) -> DenseCLIP | None:
+        """Another CLIP, whose texts for the same words `TextBank.second` shall hold."""
+
+    @property
+    def provider(self) -> RegionProvider | None:
+        """Who finds the regions that the tail looks at."""
+
     def check_window(self, window: dict, patch: int) -> None:
         """Raises InputError for windows (`WindowSettings`, patches of `patch` pixels) that the tail cannot read."""
 
@@ -61,20 +74,32 @@ class Tail(nn.Module):
         """
         return (-2,)
 
+    def edit(self, tower: Tower) -> Edit | None:
+        """What the method changes in the trunk itself, given the tower: nearly all nothing, None."""
+        return None
+
     def views(self, image: Tensor) -> Tensor:
-        """What the trunk shall see of windows (N, 3, H, W): themselves, or several views of each (V·N, 3, H, W)."""
+        """What the trunk shall see of windows (N, 3, H, W): themselves, and after them other views (V·N, 3, H, W)."""
         return image
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, h, w) of the windows. `text`: the queries, for a method with feedback."""
         raise NotImplementedError
 
+    def features(self, trace: Trace, text: TextBank | None) -> Tensor:
+        """What `forward` gives of a trace, computed once."""
+        return trace.once((self, "features", id(text)), lambda: self(trace, text))
+
+    def summary(self, trace: Trace) -> Tensor:
+        """A unit feature of each window as a whole, (N, D), fp32, as CLIP was trained: the class token's, or pooled."""
+        return trace.class_features(run_block(trace.blocks[-1], trace.before(-1), trace.grid, trace.prefix))
+
     def score(self, trace: Trace, text: TextBank) -> Tensor:
         """Scores (N, Q, h, w) of the windows' patches, fp32: their cosines with the queries.
 
         A method may return a finer grid of cells than its patches, as long as it lies over the same window.
         """
-        return cosines(self(trace, text), text.features)
+        return cosines(self.features(trace, text), text.features)
 
     def gather(self, trace: Trace, text: TextBank) -> Gathered:
         """What is kept of the windows until all of their picture are there: their scores, if `read` needs no more."""

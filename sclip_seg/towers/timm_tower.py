@@ -68,10 +68,12 @@ class TimmTower(Tower):
             return None
         return resample(trunk.pos_embed[0], self.native, grid, rule, 0 if trunk.no_embed_class else self.prefix)
 
-    def joint(self, tokens: Tensor) -> Tensor:
-        """The last norm, the values of the pooling where it is one of attention, the norm after it, the heads."""
-        trunk = self.visual.trunk
-        x = trunk.norm(tokens)
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        return self.visual.trunk.norm(tokens)
+
+    def projected(self, normed: Tensor) -> Tensor:
+        """The values of the pooling where it is one of attention, the norm after it, the heads."""
+        trunk, x = self.visual.trunk, normed
         if trunk.attn_pool is not None and self.reading != "none":
             x = _values(trunk.attn_pool, x, self.reading == "values")
         return self.visual.head(trunk.head(trunk.fc_norm(x)))

@@ -48,6 +48,11 @@ class Tower:
         return self.blocks[0].dtype
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.visual.parameters()).device
+
+    @property
     def width(self) -> int:
         """C, that of a token."""
         raise NotImplementedError
@@ -58,6 +63,14 @@ class Tower:
 
     def joint(self, tokens: Tensor) -> Tensor:
         """Tokens (N, T, C) after the last block, each by itself, in the joint space (N, T, D)."""
+        return self.projected(self.last_norm(tokens))
+
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """The first half of `joint`: LN_post of tokens (..., C)."""
+        raise NotImplementedError
+
+    def projected(self, normed: Tensor) -> Tensor:
+        """The second half: whatever follows, at least proj."""
         raise NotImplementedError
 
     def pooled(self, tokens: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from .block import Block
 from .kept import on
 from .together import is_shared, once
 from .tower import Tower
+
+T = TypeVar("T")
 
 
 def position(block: int, depth: int) -> int:
@@ -144,7 +147,14 @@ class Trace(Trunk):
     image: Tensor
     grid: tuple[int, int]
     states: dict[int, Tensor]
+    _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
     _seen: dict[int, QKV] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed when `key` is first asked for."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
     def hidden(self, block: int) -> Tensor:
         """Output of `block`, (N, T, C)."""

@@ -23,7 +23,8 @@ from .make import make
 METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
     *("cliptrase_windows", "proxyclip", "trident", "itaclip", "cliper", "resclip", "scclip"),
-    *("lposs", "lposs_plus", "fsa", "sfp", "dih_clip", "gla_clip", "pearl"),
+    *("lposs", "lposs_plus", "fsa", "sfp", "dih_clip", "gla_clip", "cass", "rfclip", "pearl"),
+    *("corrclip", "corrclip_v2"),
 )
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")

@@ -2,10 +2,11 @@
 
 `imagenet80`: the 80 of the CLIP paper, as open_clip ships them; SCLIP, ClearCLIP, NACLIP, ResCLIP, SC-CLIP, CLIPtrase,
 ProxyCLIP and Trident use them in this order. `imagenet85`: five more, about scenes (MaskCLIP, CLIP Surgery).
-`photo`: one (GEM). `scenes15`: fifteen, of things in scenes and of their sizes (CLIPer). `plain`: the query itself.
+`imagenet7`: the seven of them that CLIP's authors found to do best together, as open_clip ships them. `photo`: one
+(GEM). `scenes15`: fifteen, of things in scenes and of their sizes (CLIPer). `plain`: the query itself.
 """
 
-from open_clip import OPENAI_IMAGENET_TEMPLATES
+from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 
 from ..errors import InputError
 
@@ -26,6 +27,7 @@ _FIFTEEN = (
 TEMPLATES = {
     "imagenet80": _IMAGENET,
     "imagenet85": _IMAGENET + _SCENES,
+    "imagenet7": tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES),
     "photo": ("a photo of a {}.",),
     "scenes15": _FIFTEEN,
     "plain": ("{}",),

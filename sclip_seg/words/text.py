@@ -9,7 +9,7 @@ distinct query once. A model's bias of its logits is the same for all queries, a
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ class TextBank:
     """Unit query features (Q, D), and the class (Q,) that each query stands for.
 
     `background` is the class of what is no other, if any; `beside` (R, D) are features of texts of no class, for a
-    method that sets its classes against some (`Tail.beside`).
+    method that sets its classes against some (`Tail.beside`); `second` (Q, D') is what another tower makes of the
+    queries (`Tail.second_tower`), `single` (Q, T, D) the queries under each template alone, for a stage that asks.
     """
 
     features: Tensor
@@ -43,12 +44,13 @@ class TextBank:
     classes: int
     background: int | None = None
     beside: Tensor | None = None
+    second: Tensor | None = None
+    single: Tensor | None = None
 
     def to(self, like: Tensor) -> "TextBank":
         """The same bank where `like` is; the features stay fp32."""
-        beside = None if self.beside is None else self.beside.to(like.device)
-        features, owner = self.features.to(like.device), self.owner.to(like.device)
-        return replace(self, features=features, owner=owner, beside=beside)
+        held = {name: getattr(self, name) for name in ("features", "owner", "beside", "second", "single")}
+        return replace(self, **{name: None if part is None else part.to(like.device) for name, part in held.items()})
 
 
 def text_bank(
@@ -82,6 +84,15 @@ def text_bank(
     row = {query: index for index, query in enumerate(queries)}
     order = torch.tensor([row[query] for query in vocabulary.queries])
     return TextBank(features.cpu()[order], torch.tensor(vocabulary.owner), len(vocabulary))
+
+
+def by_template(encode: Callable[..., TextBank], vocabulary: Vocabulary, templates: Sequence[str]) -> Tensor:
+    """Unit features (Q, T, D) of the queries under each template alone. `encode` is `text_bank` of some tower."""
+    prompts = [template.format(query) for query in vocabulary.queries for template in templates]
+    distinct = list(dict.fromkeys(prompts))
+    bank = encode(Vocabulary("prompts", tuple((prompt,) for prompt in distinct)), templates=("{}",), known=None)
+    row = {prompt: index for index, prompt in enumerate(distinct)}
+    return bank.features[[row[prompt] for prompt in prompts]].unflatten(0, (-1, len(templates)))
 
 
 def bank_key(clip: nn.Module, arch: str, queries: Sequence[str], templates: Sequence[str], key: str = "") -> str:

@@ -16,7 +16,7 @@ from tiny_cells import tiny_guide_options
 from sclip_seg.config import choices
 
 METHODS = choices(CONFIGS)["method"]
-WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus")
+WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus", "cass")
 CLASSES = 4
 SIZE = (45, 60)
 

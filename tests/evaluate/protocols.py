@@ -1,5 +1,7 @@
 """What the official configs say, by method and benchmark: the tables that our config files are held against."""
 
+import protocols_corrclip
+
 
 def last_block(attention, whole):
     attention = attention if isinstance(attention, dict) else dict(type=attention)
@@ -155,9 +157,12 @@ PUBLISHED = {
         "ade20k": (448, 224, 112, 1, 0, 0, 150, "ade20k_cliptrase"),
     },
 }
+PUBLISHED |= protocols_corrclip.PUBLISHED
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
+PUBLISHED["cass"] = PUBLISHED["rfclip"] = PUBLISHED["naclip"] | {"voc20": PUBLISHED["sclip"]["voc20"]}
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
-SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip")  # how their windows are padded
+# How their windows are padded.
+SYMMETRIC = ("clearclip", "clip_surgery", "gem", "proxyclip", "fsa", "gla_clip", "corrclip", "corrclip_v2")
 PUBLISHED["clip_surgery"] = PUBLISHED["gem"] = PUBLISHED["clearclip"]
 PUBLISHED["lposs_plus"] = PUBLISHED["lposs"]
 PUBLISHED["dih_clip"] = PUBLISHED["scclip"]
@@ -205,6 +210,8 @@ METHODS = {
         dict(type="GLACLIP", guide=DINO_B8, rho=0.55, rounds=2, beta=0.3, gamma=30.0),
         *("imagenet80", [], "sclip"),
     ),
+    "cass": (dict(type="CASS", guide=DINO_B8, pairing="released"), "imagenet80", [], "sclip"),
+    "rfclip": (dict(type="RFCLIP", channels="published", sigma=5.0), "imagenet80", [], "sclip"),
     "pearl": (
         *(last_block(dict(type="pearl", alpha=0.08, steps=5), False), "imagenet80"),
         *([dict(type="LaplacianPropagation", grid=80, steps=25)], "sclip"),
@@ -215,10 +222,7 @@ METHODS = {
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
 }
-# What revises the scores before they are stitched, the tower, and the weights that the released code takes.
-LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
-STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS]}
-TOWERS = dict.fromkeys(STAGES, "laion2b_vit_b16")
+METHODS |= protocols_corrclip.METHODS
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
     "resclip": {
@@ -240,6 +244,10 @@ TUNED = {
         "coco_stuff164k": dict(scale=50, threshold=0.2, selected=-1, beside=["background"], whole=False),
         "cityscapes": dict(scale=100, threshold=0.35, selected=-1, beside=["background"], whole=False),
         "ade20k": dict(scale=100, threshold=0.2, selected=-1, beside=["background"], whole=False),
+    },
+    "cass": {
+        dataset: dict(pairing="released", stretch=dataset not in ("voc20", "cityscapes"))
+        for dataset in PUBLISHED["cass"]
     },
     "cliptrase": {"voc20": dict(image_prior=True), "voc21": dict(image_prior=False)},
     "itaclip": {
@@ -266,28 +274,6 @@ AUXILIARY = {
     "coco_object": dict(texts="coco_object_synonyms", weight=0.1),
     "coco_stuff164k": dict(texts="coco_stuff171_definitions", weight=0.2),
     "cityscapes": dict(texts="cityscapes_synonyms", weight=0.05),
-}
-# CLIPer's thresholds of classes and of values, and its templates.
-CLIPER = {
-    "voc21": (0.7, 0.6, "scenes15"),
-    "voc20": (0, 0.001, "scenes15"),
-    "context60": (0.45, 0.45, "scenes15"),
-    "context59": (0.3, 0.3, "scenes15"),
-    "coco_object": (0.3, 0.3, "imagenet80"),
-    "coco_stuff164k": (0.1, 0.1, "scenes15"),
-    "cityscapes": (0, 0.0001, "imagenet80"),
-    "ade20k": (0.3, 0.3, "scenes15"),
-}
-# The same of ViT-L/14, after τ, θ and the selected input.
-CLIPER_L14 = {
-    "voc21": (50, 0.1, -2, 0.5, 0.4, "scenes15"),
-    "voc20": (70, 0.2, -1, 0.1, 0.0001, "scenes15"),
-    "context60": (50, 0.2, -2, 0.3, 0.3, "imagenet80"),
-    "context59": (100, 0.2, -2, 0.45, 0.45, "scenes15"),
-    "coco_object": (50, 0.1, -2, 0.5, 0.5, "imagenet80"),
-    "coco_stuff164k": (50, 0.2, -2, 0.2, 0.2, "imagenet80"),
-    "cityscapes": (100, 0.35, -1, 0, 0.0001, "scenes15"),
-    "ade20k": (50, 0.2, -1, 0.2, 0.2, "imagenet80"),
 }
 # Trident's refinement with SAM: the least probability of what prompts, by benchmark, and the rest.
 COARSE = dict(voc21=0.2, voc20=0.2, context60=0.15, context59=0.15, coco_object=0.25)

@@ -27,32 +27,42 @@ SAME = (
 )
 
 
-@pytest.mark.parametrize("bad", [(), (0, 3)], ids=["whole", "two bad files"])
-def test_two_processes_score_as_one(bad, tmp_path, monkeypatch):
-    """A bad file on either rank, passed over, is listed once."""
+@pytest.mark.parametrize(
+    ("methods", "bad"), [(["sclip"], ()), (["sclip", "naclip"], (0, 3))], ids=["whole", "two methods and two bad files"]
+)
+def test_two_processes_score_as_one(methods, bad, tmp_path, monkeypatch):
+    """A bad file on either rank, passed over, is listed once; and so for methods that go through them together."""
     monkeypatch.chdir(tmp_path)
     make_tree("voc21", tmp_path / "data", count=5)
     for index in bad:
         Path(f"data/VOCdevkit/VOC2012/JPEGImages/2007_{index:06d}.jpg").write_bytes(b"no picture")
     arguments = ["--dataset", "voc21", "--backbone", "toy", "--skip-bad", str(len(bad))]
-    alone = [*arguments, "--work-dir", "alone", "--out", "alone_maps"]
-    assert run("sclip.py", *alone, fast=SHIPPED) == 0
+    for method in methods:
+        alone = [*arguments, "--work-dir", f"alone/{method}", "--out", f"alone_maps/{method}"]
+        assert run(f"{method}.py", *alone, fast=SHIPPED) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    shared = [*arguments, "--launcher", "pytorch", "--work-dir", "shared", "--out", "shared_maps"]
-    command = [*launch, ROOT / "tools" / "test.py", CONFIGS / "sclip.py", *shared, "--cfg-options", *SHIPPED]
+    below = methods[0] if len(methods) == 1 else ""  # several have a folder each
+    places = ["--work-dir", str(Path("shared", below)), "--out", str(Path("shared_maps", below))]
+    shared = [*(CONFIGS / f"{method}.py" for method in methods), *arguments, "--launcher", "pytorch", *places]
+    command = [*launch, ROOT / "tools" / "test.py", *shared, "--cfg-options", *SHIPPED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("mIoU") == 1  # one rank speaks
+    assert done.stdout.count("mIoU") == len(methods)  # one rank speaks
+    for method in methods:
+        compare(method, bad)
 
-    one, two = result_of("alone"), result_of("shared")
+
+def compare(method, bad):
+    """The run of one process and that of two."""
+    one, two = result_of(Path("alone", method)), result_of(Path("shared", method))
     assert (one["processes"], two["processes"]) == (1, 2)
     for key in SAME:
         assert two[key] == one[key], key
-    maps = sorted(path.name for path in Path("alone_maps").iterdir())
-    assert sorted(path.name for path in Path("shared_maps").iterdir()) == maps
+    maps = sorted(path.name for path in Path("alone_maps", method).iterdir())
+    assert sorted(path.name for path in Path("shared_maps", method).iterdir()) == maps
     assert len(maps) == 5 - len(bad) == one["images"]
     assert [entry["picture"][-10:] for entry in two["skipped"]] == [f"{index:06d}.jpg" for index in bad]
-    assert not Path("shared/progress").exists()
+    assert not Path("shared", method, "progress").exists()
     for name in maps:
-        pair = (np.array(Image.open(Path(folder, name))) for folder in ("alone_maps", "shared_maps"))
+        pair = (np.array(Image.open(Path(folder, method, name))) for folder in ("alone_maps", "shared_maps"))
         np.testing.assert_array_equal(*pair)

@@ -21,7 +21,7 @@ from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import signature
 
 GUIDE, AFFINITY = "model.backbone.tail.guide", "model.backbone.tail.affinity"
-PLACES = {method: [GUIDE] for method in ("proxyclip", "trident", "fsa", "gla_clip")}
+PLACES = {method: [GUIDE] for method in ("proxyclip", "fsa", "gla_clip", "cass", "corrclip")}
 PLACES |= {"trident": [GUIDE, AFFINITY], "lposs": ["model.stages.0.guide"]}
 METHODS = tuple(PLACES)
 DINO, SAM = (f"{TINY_GUIDES[kind]['arch']}.random#[0-9a-f]+" for kind in ("TimmGuide", "SAMGuide"))

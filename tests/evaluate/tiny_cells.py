@@ -19,6 +19,8 @@ def with_tiny_guides(model: dict) -> dict:
     tail = dict(model["backbone"]["tail"])
     for place in {"guide", "affinity"} & tail.keys():
         tail[place] = dict(tail[place]) | TINY_GUIDES[tail[place]["type"]] | dict(pretrained=None)
+    if "regions" in tail:  # of a picture's colours, and not kept
+        tail["regions"] = dict(type="felzenszwalb", folder=None)
     parts = {kind: [without_download(part) for part in model[kind]] for kind in ("stages", "refine") if kind in model}
     return {**model, **parts, "backbone": {**model["backbone"], "tail": tail}}
 
@@ -48,6 +50,8 @@ def tiny_guide_options(method: str, checkpoint: str | None = None) -> list[str]:
             if checkpoint is None:
                 return [*options, "model.refine=[]"]
             options.append(f"{place}.checkpoint={checkpoint}")
+        if "regions" in part:
+            options.append(f"{place}.regions={{'type':'felzenszwalb','folder':None,'_delete_':True}}")
         options += [
             line for key in sorted({"guide", "affinity"} & part.keys()) for line in flat(f"{place}.{key}", part[key])
         ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from formulas_paths import tower_weights
 from mmseg.structures import SegDataSample
-from protocols import CLIPER, CLIPER_L14
+from protocols_cliper import CLIPER, CLIPER_L14
 from runs import cell
 from torch import Tensor
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from stub_guide import StubGuide
+from tail_settings import tail_settings
 from torch import Tensor
 
 from sclip_seg.errors import InputError
@@ -21,10 +21,10 @@ from sclip_seg.words.text import TextBank
 
 ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
-# Those with a formula in a test file of their own.
+# In a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
-OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP"}
-OWN_FORMULAS_OF_STAGES = {"LPOSS"}
+OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS", "RFCLIP", "CorrCLIP", "CorrCLIPv2"}
+OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
@@ -39,14 +39,6 @@ OPTIONS = {
     "pearl": [dict(), dict(alpha=0.3), dict(alpha=0.0, steps=2), dict(steps=None)],
 }
 CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name, [dict()])]
-
-
-def tail_settings(name: str) -> dict:
-    """A tail's own settings, as little as it needs."""
-    guide = dict(type=StubGuide)
-    needs = {"LastBlock": dict(attention="csa"), "ProxyCLIP": dict(guide=guide)}
-    needs |= {"Trident": dict(guide=guide, affinity=guide), "GLACLIP": dict(guide=guide), "FSA": dict(guide=guide)}
-    return dict(type=name) | needs.get(name, {})
 
 
 def formula(name: str, options: dict, width: int = 64):
@@ -83,7 +75,8 @@ def test_no_attention_no_tail_and_no_stage_is_without_a_formula():
     assert set(ATTENTION.module_dict) == set(formulas.ATTENTION_FORMULAS)
     assert set(TAILS.module_dict) == FORMULA_TAILS | OWN_FORMULAS
     assert set(STAGES.module_dict) == OWN_FORMULAS_OF_STAGES
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__))
+    files = [path for shelf in ("methods", "picture") for path in (Path(__file__).parents[1] / shelf).glob("test_*.py")]
+    tests = "".join(path.read_text() for path in files if path != Path(__file__))
     assert all(f'"{part}"' in tests for part in OWN_FORMULAS | OWN_FORMULAS_OF_STAGES)
 
 

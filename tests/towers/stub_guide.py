@@ -15,6 +15,8 @@ class StubGuide(Guide):
     that no two windows have equal ones.
     """
 
+    digest = "stub"
+
     def __init__(self, unit: int = 8, lean: float = 0.6, seed: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
@@ -28,10 +30,23 @@ class StubGuide(Guide):
         pixels = image.to(self.kernel.dtype) - 0.5
         return F.conv2d(pixels, self.kernel, self.common, stride=self.unit)
 
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        return self(image)
+
     def values(self, image: Tensor) -> Tensor:
         joined = torch.einsum("nchw,kcd->nkdhw", self(image), self.qkv[2]).flatten(1, 2)
         places = torch.randn(joined.shape[1:], generator=torch.Generator().manual_seed(3))
         return joined + 0.3 * places.to(joined)
+
+    def keys(self, image: Tensor) -> Tensor:
+        """Of four heads of width 5, of which one, two, three and four channels stand out: their spectra differ."""
+        generator = torch.Generator().manual_seed(4)
+        mixing = torch.randn(20, 6, generator=generator).to(self.kernel)
+        joined = torch.einsum("nchw,dc->ndhw", self(image), mixing)
+        joined = joined + 3 * torch.randn(joined.shape[1:], generator=generator).to(joined)
+        channel = torch.arange(20)
+        stands_out = torch.where(channel % 5 <= channel // 5, 1.0, 0.02).view(-1, 1, 1)
+        return joined.clamp(-3, 3) * stands_out.to(joined)
 
     def last_attention(self, image: Tensor) -> LastAttention:
         features = self(image)[0]

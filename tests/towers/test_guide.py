@@ -232,3 +232,17 @@ def test_lower_precision_is_near(name, dtype, files):
     found = rounded(image)
     assert found.dtype == dtype
     assert F.cosine_similarity(found.float(), exact(image), dim=1).min() > 0.99
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("name", VITS)
+def test_queries_plus_keys_are_those_of_the_last_block(name, grid, files):
+    image = for_grid(name, grid, count=1)
+    found = build(name, files, positions="gem").query_plus_key(image)
+    guide = build(name, files, positions="gem")
+    guide.place(image)
+    q, k, _ = last_block_by_hand(guide.model, normalised(image, name))
+    joined = np.concatenate(list(q + k), axis=1)[PREFIX[name] :]
+    assert_close(found[0].flatten(1).T.double(), torch.from_numpy(joined))
+    with pytest.raises(InputError, match="does not show its queries and keys"):
+        Guide().query_plus_key(image)

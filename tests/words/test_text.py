@@ -232,6 +232,7 @@ def test_template_sets():
     assert {name: len(prompts) for name, prompts in TEMPLATES.items()} == {
         "imagenet80": 80,
         "imagenet85": 85,
+        "imagenet7": 7,
         "photo": 1,
         "scenes15": 15,
         "plain": 1,

@@ -22,3 +22,5 @@ toy_guide = dict(
         fc_norm=False,
     ),
 )
+# Regions by colour, of a world of plain things on grounds: its borders are sharp, its things small.
+toy_regions = dict(type="felzenszwalb", scale=100.0, sigma=0.5, min_size=20)

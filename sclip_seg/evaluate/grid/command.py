@@ -3,14 +3,16 @@
   sclip-seg reproduce --table sclip-main
   sclip-seg reproduce --methods sclip naclip --datasets voc21 voc20
   sclip-seg reproduce --table clearclip-ablation --datasets toy --backbones toy
+  sclip-seg reproduce --methods sclip --datasets voc21 --vary model.logit_scale=30,40,50 --vary model.min_area=0,0.1
+  sclip-seg reproduce --table protocol --methods sclip --datasets voc21
   sclip-seg reproduce --check tests/expectations/toy.json
 
-Cells that agree in all that a picture goes through before a method reads it
-(backbone, data, sizes, windows, precision) are measured by one process, which
-runs the trunk once for them; no score depends on it. Finished cells are
-skipped, failed ones reported, and a grid that was stopped goes on where it
-stopped when the same command is given again. At the end: measured beside
-published. `--check` measures a file's cells and fails where one has drifted.
+Cells of the same data and weights are measured by one process: what they read
+alike is read once, the trunk where their windows are the same, and no score
+depends on it. Finished cells are skipped, failed ones reported, and a grid that
+was stopped goes on where it stopped when the same command is given again. At
+the end: measured beside published. `--check` measures a file's cells and fails
+where one has drifted.
 """
 
 import argparse
@@ -29,29 +31,37 @@ from ...command import Parser, at_least_one, percent, run
 from ...config import CONFIGS, choices, method_file, names_in
 from ...errors import InputError
 from ...options import parse_options
-from . import compare, gate
+from . import compare, gate, protocol, sweep
 from .cell import Cell, Request
 from .groups import grouped
-from .run import GridRun
+from .run import GridRun, Outcome
 from .screen import Screen
 from .slots import slots
+from .sweep import axes_of, varied
 from .tables import BACKBONE, BENCHMARKS, TABLES, Row, Table, tables
 
 PROGRAM = (sys.executable, sclip_seg_cli.__file__, "test")  # by its path, so that it is the code of this process
-GROUP = 32
+GROUP, PROTOCOL = 32, "protocol"
 STOPPED = 128 + signal.SIGINT
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(description=__doc__)
-    known = [*TABLES, "all"]
+    known = [*TABLES, PROTOCOL, "all"]
     parser.add_argument(
         "--table", nargs="+", choices=known, default=[], metavar="TABLE", help=f"known by name: {', '.join(known)}"
     )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="or paths of configs (default: all)")
     parser.add_argument("--datasets", nargs="+", metavar="NAME", help="default: the table's, else the eight benchmarks")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help=f"default: {BACKBONE}")
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=V1,V2",
+        help="measure each cell with these values of a setting; given again, with every combination",
+    )
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every cell")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/reproduce"), metavar="DIR")
@@ -71,8 +81,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--store", type=Path, metavar="FILE", help="store what is measured as expectations")
     parser.add_argument("--tolerance", type=percent, default=0.3, metavar="MIOU", help="of --store (default: 0.3)")
     options = parser.parse_args(arguments)
-    if options.table and options.methods:
+    if options.table and options.methods and options.table != [PROTOCOL]:
         parser.error("choose --table or --methods")
+    if PROTOCOL in options.table and (len(options.table) > 1 or options.vary):
+        parser.error(f"--table {PROTOCOL} stands alone: it varies what it names")
     if options.check and options.store:
         parser.error("choose --check or --store")
     if not (options.table or options.methods or options.datasets or options.backbones or options.check):
@@ -100,6 +112,8 @@ def reproduce(options: argparse.Namespace, program: Sequence[str], arguments: Se
         was_stopped = stopped() and len(outcomes) < len(requests)
     if any(outcome.result for outcome in outcomes):
         print(compare.table(outcomes))
+        kept = keep(options, outcomes)
+        print("".join(f"written to {path}\n" for path in kept), end="")
     failures = compare.failures(outcomes)
     print("\n".join(filter(None, [failures, grid.summary()])))
     if was_stopped:
@@ -126,7 +140,8 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
         limit, common = expected.limit, expected.options
     parse_options(common)
     folders = folders_of(options.methods or names_in(CONFIGS))
-    cells = tuple(selected(options, tuple(folders)))
+    axes = axes_of(options.vary)
+    cells = tuple(varied(selected(options, tuple(folders)), axes))
     if expected and not cells:
         cells = expected.cells
     requests = {}
@@ -135,8 +150,17 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
         have = choices(folder)
         for axis in ("method", "dataset", "backbone"):
             check(axis, getattr(cell, axis), have[axis])
-        requests[cell.key] = Request(cell, options.work_dir, folder, limit, common, options.labels)
+        several = [cell] if options.table != [PROTOCOL] else protocol.cells(folder / f"{cell.method}.py", cell, common)
+        for one in several:
+            requests[one.key] = Request(one, options.work_dir, folder, limit, common, options.labels)
     return list(requests.values())
+
+
+def keep(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> list[Path]:
+    """Writes the table of what was varied, where something was."""
+    if options.table == [PROTOCOL]:
+        return protocol.keep(options.work_dir, outcomes)
+    return sweep.keep(options.work_dir, outcomes, axes_of(options.vary)) if options.vary else []
 
 
 def folders_of(methods: Sequence[str]) -> dict[str, Path]:
@@ -150,7 +174,11 @@ def folders_of(methods: Sequence[str]) -> dict[str, Path]:
 
 def selected(options: argparse.Namespace, methods: tuple[str, ...]) -> Iterator[Cell]:
     """The cells of --table, or of --methods, --datasets and --backbones."""
-    found: tuple[Table, ...] = tuple(table for name in options.table for table in tables(name, methods))
+    if options.table == [PROTOCOL]:
+        rows = tuple(Row(method) for method in (methods if options.methods else ("sclip",)))
+        found: tuple[Table, ...] = (Table(rows, BENCHMARKS),)
+    else:
+        found = tuple(table for name in options.table for table in tables(name, methods))
     if not found and (options.methods or options.datasets or options.backbones):
         found = (Table(tuple(Row(method) for method in methods), BENCHMARKS),)
     for table in found:

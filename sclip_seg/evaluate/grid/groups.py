@@ -1,4 +1,4 @@
-"""Which cells of a grid are measured by one process: those whose trunks see the same windows of the same pictures."""
+"""Which cells of a grid are measured by one process: those of the same data and the same weights."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,10 @@ from ..result import short_hash
 from .cell import Request
 
 
-def trunk_of(config: Config) -> str:
-    """Names all that a picture goes through before a method reads it."""
-    model = config.model
-    trunk = {key: value for key, value in model.backbone.items() if key != "tail"}
-    return short_hash([data_of(config), trunk, *(model.get(key) for key in ("short_side", "long_side", "window"))])
+def origin_of(config: Config) -> str:
+    """Names what cells have in common that can share: the data, and the network whose end they read."""
+    backbone = config.model.backbone
+    return short_hash([data_of(config), *(backbone.get(key) for key in ("type", "arch", "pretrained"))])
 
 
 def grouped(requests: Sequence[Request], most: int) -> list[list[Request]]:
@@ -22,7 +21,7 @@ def grouped(requests: Sequence[Request], most: int) -> list[list[Request]]:
     groups: dict[str, list[list[Request]]] = {}
     for request in requests:
         try:
-            key = trunk_of(request.load())
+            key = origin_of(request.load())
         except InputError:
             key = request.cell.key
         own = groups.setdefault(key, [[]])

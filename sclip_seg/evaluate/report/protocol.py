@@ -8,7 +8,7 @@ from ...errors import InputError
 from .gather import Result
 
 # What a method's own config may change from one benchmark to the next is not among these.
-SHARED = ("method", "backbone", "act", "positions", "templates", "guides", "precision", "version")
+SHARED = ("method", "backbone", "act", "positions", "templates", "guides", "regions", "memory", "precision", "version")
 # Only speed, memory and places.
 APART = ("text_cache", "window.batch", "backbone.compile", "backbone.folder", "precision", "type")
 

@@ -5,9 +5,13 @@ A method's module registers a reader of its files (`reading.reads`, or `visual.v
 
 from . import (
     blocks,
+    cass,
     cliper,
     cliptrase,
+    corrclip,
+    corrclip_segmentors,
     dih_clip,
+    floss,
     fsa,
     gla,
     lposs,
@@ -15,6 +19,7 @@ from . import (
     pearl,
     proxyclip,
     resclip,
+    rfclip,
     scclip,
     segmentors,
     sfp,
@@ -24,9 +29,13 @@ from . import (
 
 __all__ = [
     "blocks",
+    "cass",
     "cliper",
     "cliptrase",
+    "corrclip",
+    "corrclip_segmentors",
     "dih_clip",
+    "floss",
     "fsa",
     "gla",
     "lposs",
@@ -34,6 +43,7 @@ __all__ = [
     "pearl",
     "proxyclip",
     "resclip",
+    "rfclip",
     "scclip",
     "segmentors",
     "sfp",

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...registry import GUIDES
+from ...regions.provider import RegionProvider
+from ...regions.regions import Regions
+from ...registry import GUIDES, REGIONS
 from ...settings import Count
 from ...towers.guide import Guide
 from .reference import Placed
@@ -25,6 +27,42 @@ class GivenGuide(Guide):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features
+
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        return self.features
+
+
+@GUIDES.register_module(force=True)
+class LinearGuide(Guide):
+    """q + k of windows under ImageNet's statistics, linear in patches of 8 pixels."""
+
+    arch, pretrained, digest, unit = "given", None, "", 8
+    weight: Tensor
+    bias: Tensor
+
+    def draw(self, recipe: Placed, name: str) -> None:
+        """Of that name; the first two thirds of the rows are q and k."""
+        rows = (3 * CHANNELS, 3 * self.unit**2)
+        weight = 4.0 / rows[1] ** 0.5 * recipe._gauss(f"{name}/qkv.weight", rows, 1).float()
+        bias = 0.35 * recipe._gauss(f"{name}/qkv.bias", rows[:1], 1).float()
+        self.weight, self.bias = weight.view(3, CHANNELS, 3, self.unit, self.unit), bias.view(3, CHANNELS)
+
+    def query_plus_key(self, image: Tensor) -> Tensor:
+        mean, std = (image.new_tensor(channels).view(3, 1, 1) for channels in IMAGENET)
+        kernels = zip(self.weight[:2], self.bias[:2], strict=True)
+        q, k = (F.conv2d((image - mean) / std, weight, bias, self.unit) for weight, bias in kernels)
+        return q + k
+
+
+@REGIONS.register_module(force=True)
+class GivenRegions(RegionProvider):
+    """Regions that are given; of whole numbers, the smallest of which counts as void as released."""
+
+    digest, keeps = "", False
+    ids: Tensor
+
+    def find(self, picture: np.ndarray, name: str = "") -> Regions:
+        return Regions(self.ids.int())
 
 
 @GUIDES.register_module(force=True)

@@ -2,12 +2,14 @@
 
     class c leaves if the largest score of its queries, of all cells or pixels of the picture, is at most t
 
-Three papers have it, on scores of their own:
+Four papers have it, on scores of their own:
 
     CLIPer (arXiv 2411.13836)    its scores on the patches                   `of='scores', at='patches'`
     RADSeg (arXiv 2511.19704)    probabilities after they are enlarged       `of='probabilities', at='pixels'`
     MaskCLIP (arXiv 2112.01071)  probabilities on the patches; by windows in `methods/maskclip.py`, here by pictures:
                                                                              `of='probabilities', at='patches'`
+    ActiveSAM (arXiv 2606.16996) those whose presence is below a quantile of all, and beyond the best 40; of SAM 3's
+                                 presence there, so that this is a form like it   `threshold=None, share=0.2, most=40`
 
 The official codes of the last two let a class stay whose best probability is t exactly. RADSeg's probabilities are
 those of the patches, enlarged: so they are here, unless a step before made maps of pixels. Its pruned classes become 0
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ...registry import STEPS
-from ...settings import Real
+from ...settings import Count, Real, Share
 from ..picture import Picture
 from ..scores import DenseMaps, Labelling, StitchedMaps
 from .step import ScoreStep
@@ -38,24 +40,30 @@ class Presence(ScoreStep):
     RADSeg's argmax has it. A query of several classes counts for the one that it speaks for, as in the labels.
 
     Args:
-        threshold: t; classes whose best score is at most that leave, of probabilities those below it.
+        threshold: t; classes whose best score is at most that leave, of probabilities those below it; None: none.
         of: 'scores' as the method gives them, or 'probabilities', their softmax over all queries (`logit_scale`).
         at: 'patches', the method's cells before they are enlarged, or 'pixels' of the labels.
+        share: the share of all classes that stays at most, by their best scores.
+        most: how many classes stay at most; a vocabulary of no more than that keeps them all, whatever `share` says.
     """
 
     def __init__(
         self,
-        threshold: Real = 0.5,
+        threshold: Real | None = 0.5,
         of: Literal["scores", "probabilities"] = "probabilities",
         at: Literal["patches", "pixels"] = "pixels",
+        share: Share = 1.0,
+        most: Count | None = None,
     ) -> None:
         super().__init__()
-        self.threshold, self.of, self.at = threshold, of, at
+        self.threshold, self.of, self.at, self.share, self.most = threshold, of, at, share, most
 
     def revise(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> StitchedMaps | DenseMaps:
         rule = picture.labelling
         best = best_of_classes(self.best(maps, rule.logit_scale), rule)
-        absent = best < self.threshold if self.of == "probabilities" else best <= self.threshold
+        absent = beyond(best, self.share, self.most)
+        if self.threshold is not None:
+            absent |= best < self.threshold if self.of == "probabilities" else best <= self.threshold
         return without(maps, absent_queries(absent, rule))
 
     def best(self, maps: StitchedMaps | DenseMaps, logit_scale: float) -> Tensor:
@@ -86,6 +94,14 @@ def best_of_classes(best: Tensor, labelling: Labelling) -> Tensor:
     """(Q,) -> (K,): the best of the queries that speak for each class, -inf for one that has none."""
     of_class = best.new_full((labelling.classes,), -torch.inf)
     return of_class.scatter_reduce(0, labelling.speaks_for, best, "amax")
+
+
+def beyond(best: Tensor, share: float, most: int | None) -> Tensor:
+    """Which classes are not among the best `share` of all by their scores (K,), or not among the best `most`."""
+    if len(best) <= (most or 0):
+        return torch.zeros_like(best, dtype=torch.bool)
+    absent = best < best[best.isfinite()].quantile(1 - share)
+    return absent if most is None else absent.index_fill(0, best.argsort(descending=True, stable=True)[most:], True)
 
 
 def absent_queries(absent: Tensor, labelling: Labelling) -> Tensor:

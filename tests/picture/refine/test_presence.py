@@ -16,7 +16,7 @@ from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import parts
 from sclip_seg.methods.cliper import CLIPerMaps
 from sclip_seg.picture.picture import Picture, Scores, Whole
-from sclip_seg.picture.refine.presence import REMOVED, Presence
+from sclip_seg.picture.refine.presence import REMOVED, Presence, beyond
 from sclip_seg.picture.scores import DenseMaps, Labelling
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 from sclip_seg.registry import STEPS
@@ -218,3 +218,31 @@ def test_settings_are_held_and_told():
     config = SimpleNamespace(model=dict(refine=[dict(type="Presence", threshold=0.3, of="scores", at="patches")]))
     assert parts(config, "refine") == "Presence(at=patches,of=scores,threshold=0.3)"
     assert np.isfinite(REMOVED)
+
+
+@pytest.mark.parametrize("background", [None, 1])
+@pytest.mark.parametrize(
+    ("share", "most", "gone"),
+    [
+        (1.0, None, set()),
+        (0.5, None, {0, 3}),
+        (0.5, 4, set()),  # no more classes than that
+        (0.5, 3, {0, 3}),
+        (1.0, 1, {0, 2, 3}),
+        (0.0, None, {0, 2, 3}),
+    ],
+)
+def test_the_best_share_of_the_classes_stays(share, most, gone, background):
+    """As ActiveSAM has it of its own presence; the background stays."""
+    tiles = torch.full((7, 4, 5), 0.01)
+    for query, score in zip((0, 2, 3, 6), (0.2, 0.9, 0.5, 0.1), strict=True):
+        tiles[query, 1, 1] = score
+    step = Presence(threshold=None, of="scores", at="patches", share=share, most=most)
+    maps = step.revise(Scores(tiles[None], Whole(SIZE)).maps(SIZE), picture_of(rule(background)))
+    removed = {int(OWNER[q]) for q, own in enumerate(maps.lattice) if (own == REMOVED).all()}
+    assert removed == gone - {background}
+
+
+def test_a_class_without_a_query_of_its_own_moves_no_quantile():
+    best = torch.tensor([0.1, -torch.inf, 0.3, 0.2])
+    assert beyond(best, 0.5, None).tolist() == [True, True, False, False]

@@ -1,0 +1,132 @@
+"""Make a bank of regions from a folder of pictures, for CorrCLIPv2.
+
+    sclip-seg region-bank PICTURES --out bank.safetensors
+    sclip-seg region-bank PICTURES --out bank.safetensors \\
+        --auxiliary dfn_vit_b16
+
+As released: values are CorrCLIP's features without merging (short side 448,
+windows of 336, DINO), keys the features of CorrCLIPv2's guide, of the mean over
+a region. Their settings are those of the two methods' configs; --cfg-options
+changes CorrCLIP's.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.device import get_device
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+from tqdm import tqdm
+
+from ..command import Parser, run
+from ..config import WORDS, load_config
+from ..data.files import find_files
+from ..data.loading import read_picture
+from ..errors import InputError
+from ..options import add_options
+from ..picture.picture import Picture, Scores
+from ..picture.segmentor import OpenVocabSegmentor
+from ..picture.window import bilinear
+from ..regions.bank import RegionBank, region_means
+from ..regions.regions import VOID
+from ..registry import GUIDES
+from ..towers.guide import Guide
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+RELEASED = {"model.short_side": 448, "model.window.crop": 336, "model.window.stride": 112}
+RELEASED |= {"model.backbone.tail.merge": None, "model.refine": []}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("pictures", type=Path, metavar="PICTURES", help="a folder, with all below")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bank, FILE.safetensors")
+    parser.add_argument("--backbone", metavar="NAME", help="a file of configs/_base_/backbones")
+    parser.add_argument("--auxiliary", metavar="NAME", help="a second backbone, whose values are kept beside")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    return run(lambda: make(options.pictures, options.out, options.backbone, options.auxiliary, options.cfg_options))
+
+
+def make(pictures: Path, out: Path, backbone: str | None, auxiliary: str | None, changes: dict[str, object]) -> None:
+    """Writes the bank of all pictures below a folder."""
+    paths = [pictures / name for name in find_files(str(pictures), SUFFIXES)] if pictures.is_dir() else []
+    if not paths:
+        raise InputError(f"there are no pictures in {pictures} ({', '.join(SUFFIXES[:3])})")
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out {out} is to be a .safetensors file")
+    towers = [encoder(name, changes) for name in (backbone, auxiliary)[: 2 if auxiliary else 1]]
+    guide = GUIDES.build(load_config("corrclip_v2", WORDS, backbone).model.backbone.tail.guide).to(get_device())
+    with tqdm(paths, desc="bank", unit="picture", disable=None) as bar:
+        bank = bank_of(bar, towers, guide, out.stem)
+    bank.write(out)
+    print(f"{len(bank.keys)} regions of {len(paths)} pictures, digest {RegionBank.load(out).digest}, written to {out}")
+
+
+def encoder(backbone: str | None, changes: dict[str, object]) -> OpenVocabSegmentor:
+    """CorrCLIP as the bank's values are made with."""
+    config = load_config("corrclip", WORDS, backbone, RELEASED | changes)
+    model = MODELS.build(config.model).eval().to(get_device())
+    model.settle()
+    return model
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Of a picture's regions: a key and the values of each tower, of unit length."""
+
+    key: Tensor
+    values: list[Tensor]
+
+
+def bank_of(paths: Iterable[Path], towers: list[OpenVocabSegmentor], guide: Guide, name: str) -> RegionBank:
+    """The bank of all regions of all pictures; void is left out."""
+    kept = list(of_pictures(paths, towers, guide))
+    if not kept:
+        raise InputError("no picture has a region")
+    values = [torch.cat(parts) for parts in zip(*(one.values for one in kept), strict=True)]
+    tail = towers[0].backbone.tail
+    made = {"guide": guide.digest, "regions": tail.regions.told, "values_by": tail.guide.digest}
+    made |= dict(zip(("tower", "auxiliary"), (tower.backbone.digest for tower in towers), strict=False))
+    return RegionBank(name, torch.cat([one.key for one in kept]), values[0], values[1] if values[1:] else None, made)
+
+
+@torch.no_grad()
+def of_pictures(paths: Iterable[Path], towers: list[OpenVocabSegmentor], guide: Guide) -> Iterator[Kept]:
+    """What is kept of each picture that has regions."""
+    for path in paths:
+        looked = [look(tower, path) for tower in towers]
+        ids = looked[0].regions(towers[0].backbone.tail.regions).ids
+        numbers, place = ids.unique(return_inverse=True)
+        real = numbers != VOID
+        if not real.any():
+            continue
+        (whole,) = looked[0].whole_features(guide).float()
+        operators = tuple(bilinear(*sides).to(whole) for sides in zip(whole.shape[1:], ids.shape, strict=True))
+        key = region_means(whole, place, len(numbers), operators)[real].cpu()
+        pairs = zip(towers, looked, strict=True)
+        yield Kept(key, [value_means(tower, picture, place, len(numbers))[real].cpu() for tower, picture in pairs])
+
+
+def look(model: OpenVocabSegmentor, path: Path) -> Picture:
+    """A picture after the trunk; nobody asks for words."""
+    pixels = torch.from_numpy(read_picture(path)).permute(2, 0, 1)
+    sample = SegDataSample(metainfo=dict(ori_shape=tuple(pixels.shape[1:]), img_path=str(path)))
+    data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[sample]))
+    (picture,) = model.look(data["inputs"], data["data_samples"])
+    return picture
+
+
+def value_means(model: OpenVocabSegmentor, picture: Picture, place: Tensor, count: int) -> Tensor:
+    """Unit means (count, D) over the pixels of each region of the tail's features, stitched at full size."""
+    tail = model.backbone.tail
+    tiles = torch.stack([tail.features(picture.trunk, *window).float() for window in tail.windows(picture)])
+    sums = tiles.new_zeros(count, tiles.shape[1])
+    for band, features in Scores(tiles, picture.plan).maps(tuple(place.shape)).bands(1.0):
+        sums.index_add_(0, place[band].flatten(), features.flatten(1).T)
+    return F.normalize(sums / place.flatten().bincount(minlength=count)[:, None], dim=1)

@@ -1,0 +1,3 @@
+"""Which pixels of a picture belong together: regions, who finds them, where they are kept."""
+
+from . import classical, elsewhere, queries, sam2  # noqa: F401
