@@ -6,11 +6,15 @@ of such weights (activation, statistics) is taken from who published them.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .errors import InputError, near
 from .handed_in import existing
 
+WORDS = "_words"  # in place of a dataset: the caller's own pictures and words
 PLACES = {"dataset": "datasets", "backbone": "backbones"}
 SNAPSHOTS = ("hf-hub:", "local-dir:")
 TOWER = 'model = dict(backbone=dict(type="DenseCLIP", arch={arch!r}, pretrained={tag!r}, quick_gelu="known"))'
@@ -34,6 +38,18 @@ def check(axis: str, name: str, have: list[str]) -> None:
         raise InputError(f"there is no config {name} for the {axis}{near(Path(name).stem, have)}")
     if set(name) & {'"', "'", "\\", "\n", "{", "}"}:
         raise InputError(f"the path {name!r} has quotes, braces or backslashes, which no config can name")
+
+
+@contextmanager
+def as_bases(
+    chosen: dict[str, str | None], have: dict[str, list[str]], folder: Path
+) -> Iterator[dict[str, str | None]]:
+    """What is chosen on each axis as configs of `folder` name it among their own, while the context lasts."""
+    with TemporaryDirectory() as scratch:
+        yield {
+            axis: name if name in (None, WORDS) else as_base(axis, name, have[axis], folder, Path(scratch))
+            for axis, name in chosen.items()
+        }
 
 
 def as_base(axis: str, name: str, have: list[str], folder: Path, scratch: Path) -> str:

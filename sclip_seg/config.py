@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, TypedDict, get_type_hints
 
 from mmengine.config import Config
@@ -13,6 +12,7 @@ from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
 from . import axes
+from .axes import WORDS as WORDS
 from .errors import InputError, near
 from .handed_in import existing
 from .options import put
@@ -21,7 +21,6 @@ from .settings import Count, Natural, NonNegative, Range, Seed, check, check_set
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
 CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
-WORDS = "_words"  # in place of a dataset: the caller's own pictures and words
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
     *(
@@ -205,14 +204,10 @@ def load_config(
     path = method_file(method)
     have = choices(path.parent)
     chosen = {"dataset": dataset, "backbone": backbone}
-    with TemporaryDirectory() as scratch:
-        for axis, name in chosen.items():
-            if name not in (None, WORDS):
-                chosen[axis] = axes.as_base(axis, name, have[axis], path.parent, Path(scratch))
-        config = _read(path, chosen)
-    for axis, name in (("dataset", dataset), ("backbone", backbone)):
-        if name is not None and "axes" in config:
-            config.axes[axis] = axes.short(name)
+    with axes.as_bases(chosen, have, path.parent) as bases:
+        config = _read(path, bases)
+    if "axes" in config:
+        config.axes.update({axis: axes.short(name) for axis, name in chosen.items() if name is not None})
     unknown = sorted(set(config.keys()) - KEYS)
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}{near(unknown[0], KEYS)}")

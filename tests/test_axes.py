@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from sclip_seg import axes
 from sclip_seg.command import message_of
-from sclip_seg.config import load_config
+from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.grid.cell import Cell
 from sclip_seg.towers.encoder import DenseCLIP
@@ -122,3 +122,11 @@ def test_a_bare_file_of_which_nothing_is_known_keeps_the_models_own(register, tm
     with pytest.warns(UserWarning, match="does not say how its weights were trained"):
         dense = DenseCLIP(arch, str(tmp_path / "some.pt"), quick_gelu="known", **QUICK)
     assert not dense.quick_gelu
+
+
+def test_todays_towers_have_configs():
+    have = choices(CONFIGS)["backbone"]
+    assert {"siglip2_vit_b16", "siglip2_vit_so400m", "pe_core_vit_b16", "pe_core_vit_l14"} <= set(have)
+    assert {"eva02_vit_b16", "eva02_vit_l14", "metaclip2_vit_h14"} <= set(have)
+    assert {"datacomp_vit_l14", "dfn_vit_l14", "dfn_vit_h14", "bioclip_vit_b16"} <= set(have)
+    assert {f"{who}clip_vit_b32" for who in ("remote", "geors", "sky")} <= set(have)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from formulas import correlation
-from stub_guide import StubGuide
+from tail_settings import tail_settings
 from tiny_towers import KINDS, build, own_twin, tiny_timm
 
 from sclip_seg.errors import InputError
@@ -19,13 +19,7 @@ from sclip_seg.towers import kinds
 from sclip_seg.towers.kinds import outline
 from sclip_seg.words.text import TextBank
 
-GUIDE = dict(type=StubGuide)
-SETTINGS = {
-    "LastBlock": dict(attention="csa"),
-    "ProxyCLIP": dict(guide=GUIDE),
-    "GLACLIP": dict(guide=GUIDE),
-    "FSA": dict(guide=GUIDE),
-    "Trident": dict(guide=GUIDE, affinity=GUIDE),
+MORE = {
     "MaskCLIP": dict(smooth_keys="released"),
     "CLIPSurgery": dict(feature_surgery=True),
     "CLIPtrase": dict(image_prior=True),
@@ -61,7 +55,7 @@ def words(width: int = 64) -> TextBank:
 
 def test_every_kind_is_seen():
     assert KINDS.keys() == SEEN.keys()
-    assert set(SETTINGS) <= set(TAILS.module_dict)
+    assert set(MORE) <= set(TAILS.module_dict)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +114,7 @@ def test_a_reading_that_a_tower_does_not_have_is_refused():
 @pytest.mark.parametrize("kind", ["clip", "eva fused"])
 def test_every_tail_reads_the_same_weights_alike(kind, tail, register, pictures):
     """On open_clip's own tower they are held against formulas."""
-    settings = dict(type=tail) | SETTINGS.get(tail, {})
+    settings = tail_settings(tail) | MORE.get(tail, {})
     dense, image = build(kind, settings, depth=4), pictures(1, 40, 32)
     twin = own_twin(dense, settings, register)
     torch.testing.assert_close(dense(image, words()), twin(image, words()), rtol=1e-4, atol=1e-4)
@@ -130,7 +124,7 @@ def test_every_tail_reads_the_same_weights_alike(kind, tail, register, pictures)
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"clip", "eva fused"}))  # which the test above has
 def test_every_tail_reads_every_kind_or_says_why_not(kind, pictures):
     for tail in sorted(TAILS.module_dict):
-        settings = dict(type=tail) | SETTINGS.get(tail, {})
+        settings = tail_settings(tail) | MORE.get(tail, {})
         if kinds.class_token_for(TAILS.get(tail), settings) and KINDS[kind][1] in ("map", "") and kind != "pe":
             with pytest.raises(InputError, match=f"has no class token, which {tail} reads.*GEM, .*LastBlock"):
                 build(kind, settings)
