@@ -44,7 +44,7 @@ def check(axis: str, name: str, have: list[str]) -> None:
 def as_bases(
     chosen: dict[str, str | None], have: dict[str, list[str]], folder: Path
 ) -> Iterator[dict[str, str | None]]:
-    """What is chosen on each axis as configs of `folder` name it among their own, while the context lasts."""
+    """What is chosen on each axis as configs of `folder` name it, while the context lasts."""
     with TemporaryDirectory() as scratch:
         yield {
             axis: name if name in (None, WORDS) else as_base(axis, name, have[axis], folder, Path(scratch))

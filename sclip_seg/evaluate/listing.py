@@ -1,4 +1,6 @@
-"""Methods, datasets and backbones that there are, a line each; and which of open_clip's towers are read.
+"""Methods, datasets and backbones that there are, a line each.
+
+With --towers: which of open_clip's towers are read, and why the others are not.
 
 sclip-seg list
 sclip-seg list my_configs

@@ -1,10 +1,11 @@
-"""Every tower that open_clip knows, cut to one block with random weights: is it read as it reads itself, or refused?
+"""Hold every tower that open_clip knows, cut to one block, against itself.
 
 sclip-seg towers ViT-B-16-SigLIP2 PE-Core-B-16
 sclip-seg towers --write sclip_seg/evaluate/towers.tsv
 
-It works where the plain tail's features are the tower's own last tokens through its own projection, the pooled feature
-is the tower's own, and a prompt's feature is that of `encode_text`, all within 1e-5 of the largest entry.
+Weights are random. A tower is read where the plain tail's features are its own
+last tokens through its own projection, the pooled feature is its own, and a
+prompt's feature is that of encode_text, within 1e-5 of the largest entry.
 """
 
 import argparse
