@@ -10,7 +10,7 @@ keep_old_names()
 from . import methods  # noqa: E402, F401
 from .data import datasets, loading  # noqa: E402, F401
 from .evaluate import hooks, metric, sharing  # noqa: E402, F401
-from .picture import refine, segmentor  # noqa: E402, F401
+from .picture import refine, segmentor, stages  # noqa: E402, F401
 from .show.predictor import Prediction, Predictor, load  # noqa: E402
 from .towers import encoder, tail  # noqa: E402, F401
 

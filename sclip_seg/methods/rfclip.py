@@ -16,7 +16,7 @@ class token, which the filter reaches through keys and values.
 Official code: github.com/liblacklucy/RF-CLIP (stored files), followed. The paper's refocusing is in it and off, for all
 benchmarks, and so it is here. With `refocus` t, in all blocks but the last, a patch whose column sums to more than t of
 the tokens keeps 0.6 of every patch's weight, and the row's other patches share the rest in proportion to theirs.
-What it does to texts are stages (`picture/texts.py`).
+What it does to texts are stages (`picture/stages/texts.py`).
 """
 
 from __future__ import annotations

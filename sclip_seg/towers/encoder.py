@@ -81,7 +81,7 @@ class DenseCLIP(nn.Module):
         self.mean, self.std = self.inputs.mean, self.inputs.std
         self.tower = tower_of(self.arch, self.clip.visual, attention_pool)
         self.edit = self.tail.edit(self.tower)
-        self.frozen.readers.append((self.tail, self.edit))
+        self.frozen.readers.add(self)
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
@@ -177,11 +177,16 @@ class DenseCLIP(nn.Module):
         return *self._settings, self.tail, text, image
 
     def _seen(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
-        """The trace of the windows as the tail looks at them; where readers share the trunk, that of them all."""
+        """The trace of windows as the tail looks at them."""
         views = self.tail.views(image)
-        if views is not image or not is_shared():
-            return self.trace(views, blocks)
-        wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
+        return self._shared(image, blocks) if views is image else self.trace(views, blocks)
+
+    def _shared(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
+        """The trace of windows; where readers share the trunk, that of them all."""
+        if not is_shared():
+            return self.trace(image, blocks)
+        alike = [reader.tail for reader in self.frozen.readers if reader.edit == self.edit]
+        wanted = self._wanted([self.tail, *alike], blocks)
         of = *self._settings, wanted, image
         return once("trace", *of, compute=lambda: self._run(image, wanted))
 
@@ -207,5 +212,5 @@ class DenseCLIP(nn.Module):
         index = position(block, depth)
         if index < 0:
             raise InputError(f"block {block} is asked for, and the tower has {depth}")
-        trace = self.trace(image, (index - 1 - depth,))
+        trace = self._shared(image, (index - 1 - depth,))
         return self.tail.attention_maps(trace, text, block)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal, NamedTuple
+from weakref import WeakSet
 
 import torch
 from open_clip.transformer import LayerNorm, LayerNormFp32
@@ -10,8 +11,6 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..words import tokenizers
 from . import checkpoint, facts, kinds, snapshot, stock, weights
-from .edit import Edit
-from .tail import Tail
 
 NORMS = nn.LayerNorm | nn.BatchNorm2d
 FP32 = ("logit_scale", "logit_bias", "class_embedding", "positional_embedding", "pos_embed")
@@ -22,7 +21,7 @@ class FrozenCLIP:
     """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
 
     `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `readers` are the tails that read it, each with its edit of the trunk.
+    `readers` are the models (`DenseCLIP`) that read it.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class FrozenCLIP:
             tokenizers.look_in(arch, _tokenizer_places(arch, file.path, folder))
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.readers: list[tuple[Tail, Edit | None]] = []
+        self.readers: WeakSet[nn.Module] = WeakSet()
         self.clip.requires_grad_(False).eval()
 
     def set_precision(self, precision: str) -> None:

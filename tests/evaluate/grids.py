@@ -64,7 +64,7 @@ class Stub:
         Path("stub.json").write_text(json.dumps(methods))
 
     def __call__(self, *arguments):
-        return tool.main(["--group", "1", *arguments], program=[sys.executable, "-S", str(self.script)])
+        return tool.main([*arguments, "--group", "1"], program=[sys.executable, "-S", str(self.script)])
 
     @staticmethod
     def calls():

@@ -8,8 +8,8 @@ from made_parity import features, make, off, read, reference_of, stored
 
 from sclip_seg.measure.parity import cass, rfclip
 from sclip_seg.methods.cass import assigned, patches_alone, ranged, spectral_distance, spectrum
-from sclip_seg.picture.experts import TemplateRanking, fuse
-from sclip_seg.picture.texts import clusters, leaders, turned
+from sclip_seg.picture.stages.experts import TemplateRanking, fuse
+from sclip_seg.picture.stages.texts import clusters, leaders, turned
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not say how its weights were trained")
 FILTER = dict(channels=[3, 9, 20], sigma=1.5)

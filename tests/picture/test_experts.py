@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import without_places
-from sclip_seg.picture.experts import TemplateExperts, TemplateRanking, fuse
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
+from sclip_seg.picture.stages.experts import TemplateExperts, TemplateRanking, fuse
 from sclip_seg.registry import STAGES
 from sclip_seg.words.experts import Experts
 from sclip_seg.words.vocabulary import Vocabulary

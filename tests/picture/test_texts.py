@@ -9,7 +9,7 @@ from scored import maps_of
 from torch import Tensor
 
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
-from sclip_seg.picture.texts import clusters, leaders, turned
+from sclip_seg.picture.stages.texts import clusters, leaders, turned
 from sclip_seg.registry import STAGES
 
 ADJUSTER = dict(type="TextAdjuster", alpha=0.3, distance=0.08)

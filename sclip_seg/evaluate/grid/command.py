@@ -3,7 +3,8 @@
   sclip-seg reproduce --table sclip-main
   sclip-seg reproduce --methods sclip naclip --datasets voc21 voc20
   sclip-seg reproduce --table clearclip-ablation --datasets toy --backbones toy
-  sclip-seg reproduce --methods sclip --datasets voc21 --vary model.logit_scale=30,40,50 --vary model.min_area=0,0.1
+  sclip-seg reproduce --methods sclip --datasets voc21 \\
+      --vary model.logit_scale=30,40,50 --vary model.min_area=0,0.1
   sclip-seg reproduce --table protocol --methods sclip --datasets voc21
   sclip-seg reproduce --check tests/expectations/toy.json
 

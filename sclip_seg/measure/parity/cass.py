@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...methods.cass import assigned, patches_alone, ranged, spectral_distance, spectrum
-from ...picture.texts import TextAdjuster, clusters, leaders, turned
+from ...picture.stages.texts import TextAdjuster, clusters, leaders, turned
 from ...registry import GUIDES
 from ...towers.guide import Guide
 from .datasets import dataset_named

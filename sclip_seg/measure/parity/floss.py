@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...picture.experts import TemplateRanking, fuse
+from ...picture.stages.experts import TemplateRanking, fuse
 from .datasets import dataset_named
 from .outcome import CLOSE, Part, differing, gap
 from .reading import Check, File, reads

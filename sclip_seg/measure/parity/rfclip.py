@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...picture.texts import leaders, turned
+from ...picture.stages.texts import leaders, turned
 from ...towers.block import run_block
 from ...towers.trace import Trace
 from .cass import own_clusters

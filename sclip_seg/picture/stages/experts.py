@@ -24,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..registry import STAGES
-from ..settings import Count, Natural
-from ..towers.tail import cosines
-from ..words.experts import Experts
-from ..words.vocabulary import Vocabulary
-from .picture import Picture, Scores
-from .stage import Stage
+from ...registry import STAGES
+from ...settings import Count, Natural
+from ...towers.tail import cosines
+from ...words.experts import Experts
+from ...words.vocabulary import Vocabulary
+from ..picture import Picture, Scores
+from ..stage import Stage
 
 TINY = 1e-10
 

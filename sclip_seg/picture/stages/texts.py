@@ -21,10 +21,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from ..registry import STAGES
-from ..settings import NonNegative, Share
-from .picture import Picture, Scores
-from .stage import Stage
+from ...registry import STAGES
+from ...settings import NonNegative, Share
+from ..picture import Picture, Scores
+from ..stage import Stage
 
 Linkage = Literal["ward", "complete", "average", "single"]
 NEAREST = 2  # patches that a query is turned towards
