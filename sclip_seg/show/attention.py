@@ -154,8 +154,8 @@ def model_of(method: str, options: argparse.Namespace) -> Predictor:
 
 def look(name: str, seg: Predictor, picture: np.ndarray, options: argparse.Namespace) -> Found:
     """Asks a method."""
-    blocks = seg.model.backbone.clip.visual.transformer.resblocks
-    depth, count = len(blocks), blocks[-1].attn.num_heads
+    blocks = seg.model.backbone.tower.blocks
+    depth, count = len(blocks), blocks[-1].heads
     block = options.block or depth
     if block > depth:
         raise InputError(f"--block {block}: the tower of {options.backbone} has {depth} blocks")

@@ -230,6 +230,7 @@ def load(
 
     Args:
         method: a name, or the path of a config of one's own.
+        backbone: a name, a config's path, or a tower of open_clip's: ARCH/TAG, `hf-hub:OWNER/NAME`, `local-dir:FOLDER`.
         dataset: a benchmark, whose words, thresholds and sizes are taken; None: the caller's words, and the method's
             own protocol without anything of a benchmark.
         device: a name that torch knows, e.g. 'cpu'; None is the fastest at hand.

@@ -27,9 +27,10 @@ from pathlib import Path
 
 import sclip_seg_cli
 
+from ...axes import check
 from ...command import Parser, at_least_one, percent, run
 from ...config import CONFIGS, choices, method_file, names_in
-from ...errors import InputError, near
+from ...errors import InputError
 from ...options import parse_options
 from . import compare, gate, protocol, sweep
 from .cell import Cell, Request
@@ -149,9 +150,7 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
         folder = folders.get(cell.method, CONFIGS)
         have = choices(folder)
         for axis in ("method", "dataset", "backbone"):
-            name = getattr(cell, axis)
-            if name not in have[axis]:
-                raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
+            check(axis, getattr(cell, axis), have[axis])
         several = [cell] if options.table != [PROTOCOL] else protocol.cells(folder / f"{cell.method}.py", cell, common)
         for one in several:
             requests[one.key] = Request(one, options.work_dir, folder, limit, common, options.labels)
