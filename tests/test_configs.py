@@ -22,16 +22,13 @@ from sclip_seg import registry
 from sclip_seg.config import choices, load_config, method_file
 from sclip_seg.errors import InputError
 from sclip_seg.towers.encoder import DenseCLIP
+from sclip_seg.towers.guide import Guide
 from sclip_seg.towers.weights import SHIPPED
 from sclip_seg.words.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore:vocabulary coco_object:UserWarning")  # its "bed"
 CONFIGS = Path(__file__).parents[1] / "configs"
 AXES = choices(CONFIGS)
-SEVERAL = [  # with every dataset
-    *("openai_vit_b16", "openai_vit_b32", "openai_vit_l14", "openai_vit_l14_336", "laion2b_vit_b16", "laion2b_vit_l14"),
-    *("laion2b_vit_h14", "metaclip_vit_b16", "metaclip_vit_l14", "dfn_vit_b16", "toy"),
-]
 DEEP = TINY | {"vision_cfg": TINY["vision_cfg"] | {"layers": 12}}  # as deep as what methods are written for
 CELLS = [(method, dataset) for method in AXES["method"] for dataset in AXES["dataset"]]
 REGISTRIES = [
@@ -42,6 +39,7 @@ REGISTRIES = [
 ]
 
 
+PARTS, IN_USE = registry.Parts(), set()  # the towers of these tests, each built once
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
 
 
@@ -61,8 +59,10 @@ def types_in(node):
 
 
 @pytest.mark.parametrize(("method", "dataset"), CELLS)
-def test_cell_loads_with_every_backbone(method, dataset):
-    for backbone in AXES["backbone"] if dataset == "voc21" else SEVERAL:
+def test_cell_loads(method, dataset):
+    """Every pair of values on two of the three axes; a backbone of its own for a cell that has no turn with all."""
+    with_all = method == "sclip" or dataset == "voc21"
+    for backbone in AXES["backbone"] if with_all else AXES["backbone"][CELLS.index((method, dataset)) % 7 :: 7][:1]:
         config = cell(method, dataset, backbone)
         assert config.axes == dict(method=method, dataset=dataset, backbone=backbone)
         tower, data = base("backbones", backbone)["model"]["backbone"], base("datasets", dataset)["dataset"]
@@ -78,13 +78,16 @@ def test_cell_resolves_dumps_and_builds(method, dataset, register, tmp_path):
     assert {"DenseCLIP", "OpenVocabSegmentor", config.dataset.type} <= set(found)
     assert not [kind for kind in found if not any(shelf.get(kind) for shelf in REGISTRIES)]
 
-    config.dump(tmp_path / "dumped.py")
-    assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
-    assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
+    if method == "sclip" or dataset == "voc21":  # which takes longer than all else
+        config.dump(tmp_path / "dumped.py")
+        assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
+        assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
 
     settings = with_tiny_guides(config.model.to_dict())
     arch = register("tiny_deep", DEEP)
-    model = MODELS.build(settings | {"backbone": settings["backbone"] | dict(arch=arch, pretrained=None)})
+    with registry.one_of_each(PARTS):
+        model = MODELS.build(settings | {"backbone": settings["backbone"] | dict(arch=arch, pretrained=None)})
+    IN_USE.update([model.backbone.frozen, *(module for module in model.modules() if isinstance(module, Guide))])
     data = config.test_dataloader.dataset
     classes = DATASETS.get(data.type).METAINFO.get("classes") or Vocabulary.load(data.vocabulary)
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
