@@ -12,6 +12,7 @@ from ..settings import Seed, checked
 from ..words.text import TextBank
 from .attention import AttentionMaps
 from .block import run_block
+from .edit import Edit
 from .frozen import DTYPES, FrozenCLIP
 from .guide import Guide
 from .positions import RULES, resample
@@ -121,7 +122,16 @@ class DenseCLIP(nn.Module):
 
         `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
         """
-        return self._run(image, self._wanted([self.tail], blocks))
+        return self._run(image, self._wanted([self.tail], blocks), self.edit)
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Size (h, w) of the pictures that the tower was trained on."""
+        return _pair(self.clip.visual.image_size)
+
+    def as_trained(self, image: Tensor, blocks: Iterable[int]) -> Trace:
+        """Of other normalised pictures (N, 3, H, W) than windows: the outputs of `blocks`, without a method's edit."""
+        return self._run(image, self._wanted([], blocks), None)
 
     def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
         """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
@@ -129,12 +139,12 @@ class DenseCLIP(nn.Module):
         read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
         return tuple(sorted(read | {position(block, depth) for block in blocks}))
 
-    def _run(self, image: Tensor, wanted: tuple[int, ...]) -> Trace:
+    def _run(self, image: Tensor, wanted: tuple[int, ...], edit: Edit | None) -> Trace:
         visual = self.clip.visual
         x = visual.conv1(image.to(self.dtype))
         grid = tuple(x.shape[-2:])
         x = x.flatten(2).transpose(1, 2)
-        native = tuple(n // self.patch for n in _pair(visual.image_size))
+        native = tuple(n // self.patch for n in self.native)
         table = resample(visual.positional_embedding, native, grid, self.position_rule)
         start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
@@ -142,7 +152,7 @@ class DenseCLIP(nn.Module):
         depth = len(visual.transformer.resblocks)
         states = {-1: x} if -1 in wanted else {}
         for index, block in enumerate(visual.transformer.resblocks[: max(wanted) + 1]):
-            x = self.run(block, x) if self.edit is None else self.edit(block, x, grid, index == depth - 1)
+            x = self.run(block, x) if edit is None else edit(block, x, grid, index == depth - 1)
             if index in wanted:
                 states[index] = x
         return Trace(**self.end, image=image, grid=grid, states=states)
@@ -182,7 +192,7 @@ class DenseCLIP(nn.Module):
             return self.trace(views, blocks)
         wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
         of = self.clip, self.run, self.position_rule, repr(self.edit), wanted, image
-        return once("trace", *of, compute=lambda: self._run(image, wanted))
+        return once("trace", *of, compute=lambda: self._run(image, wanted, self.edit))
 
     def summary(self, image: Tensor) -> Tensor:
         """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
