@@ -8,7 +8,8 @@ The proposals lie over the photo padded to multiples of 32. `semseg` is every 16
 prompts (`prompted_text`), is not ours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from ...regions.head import ProposalHead
 from ...regions.pieces import pieces
 from ...regions.regions import SoftRegions
 from ...towers.encoder import DenseCLIP
-from .names import UnknownName, nothing, options
+from .names import UnknownName, Words, nothing, options
 from .outcome import CLOSE, Part, differing, gap
 from .reading import Check, File, Group, reads
 from .reference import Reference
@@ -57,9 +58,9 @@ class Given:
         rgb = reference.recipe.tiny_photo().permute(2, 0, 1).float() / 255
         mean, std = (rgb.new_tensor(values).view(3, 1, 1) for values in (tower.mean, tower.std))
         size = tuple(rgb.shape[1:])
-        with np.load(path) as arrays:
-            named = {key: torch.from_numpy(arrays[key]).to(rgb) for key in ("embedding", "void", "text")}
-            logits = torch.from_numpy(arrays["mask_logits_x16"]).to(rgb) / 16
+        with closing(File(path)) as file:
+            named = {key: torch.from_numpy(file[key]).to(rgb) for key in ("embedding", "void", "text")}
+            logits = torch.from_numpy(file["mask_logits_x16"]).to(rgb) / 16
         padded = tuple(-(-side // UNIT) * UNIT for side in size)
         full = F.interpolate(logits[None], padded, mode="bilinear", align_corners=False)[0, :, : size[0], : size[1]]
         text = named["text"][:-1]
@@ -109,7 +110,7 @@ def zsseg(reference: Reference, file: File) -> Iterator[Check]:
             yield group.check("stage", f"zsseg {group.head}", PARTS, partial(second_stage, given, group, words))
 
 
-def second_stage(given: object, group: Group, words: dict) -> Iterator[Part]:
+def second_stage(given: Callable[[], Given], group: Group, words: Words) -> Iterator[Part]:
     """Masks, crops, features as far as the group has them, and scores."""
     case = dict(share=0.0, head=True, threshold=0.5, trained=False) | options(group.head, words)
     seen = given()
@@ -162,7 +163,7 @@ def scan(reference: Reference, file: File) -> Iterator[Check]:
         yield Check("stage", "scan SG-IoU", keys, partial(counted, file))
 
 
-def whole(given: object, file: File) -> Iterator[Part]:
+def whole(given: Callable[[], Given], file: File) -> Iterator[Part]:
     """The photo's class tokens, the first of which is before all blocks, and the patches of the regions."""
     seen = given()
     grids = [~background(piece, seen.tower.native, seen.tower.patch) for piece in pieces(seen.regions) if piece]
@@ -173,7 +174,7 @@ def whole(given: object, file: File) -> Iterator[Part]:
     yield "feature", gap(final, file["global_final"]), CLOSE
 
 
-def contextual(given: object, group: Group) -> Iterator[Part]:
+def contextual(given: Callable[[], Given], group: Group) -> Iterator[Part]:
     """Features of the shifted crops, and scores."""
     seen, name = given(), group.head
     if name.startswith("fused_"):
