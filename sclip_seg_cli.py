@@ -26,6 +26,7 @@ WORDS = {
     "speed": ("sclip_seg.measure.speed", "what a picture costs beside the bare vision transformer"),
     "rank-templates": ("sclip_seg.evaluate.rank_templates", "find each class's surest prompt templates"),
     "list": ("sclip_seg.evaluate.listing", "list methods, datasets and backbones"),
+    "towers": ("sclip_seg.measure.sweep", "hold every tower of open_clip against itself, at one block"),
     "parity": ("sclip_seg.measure.parity.command", "hold the methods against outputs of the official codes"),
     "gpu-check": ("sclip_seg.measure.gpu.check", "checks and measures on a GPU, in one go"),
     "toy-world": ("sclip_seg.toy.make", "draw the toy benchmark"),

@@ -11,6 +11,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRANSFORMS
 
+from . import axes
+from .axes import WORDS as WORDS
 from .errors import InputError, near
 from .handed_in import existing
 from .options import put
@@ -19,7 +21,6 @@ from .settings import Count, Natural, NonNegative, Range, Seed, check, check_set
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
 CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
-WORDS = "_words"  # in place of a dataset: the caller's own pictures and words
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
     *(
@@ -192,7 +193,7 @@ def method_file(method: str | Path) -> Path:
 def load_config(
     method: str | Path, dataset: str | None = None, backbone: str | None = None, options: dict | None = None
 ) -> Config:
-    """The config of a method (`method_file`), the two other axes chosen by name, then `options` (`a.b.c` -> value).
+    """The config of a method (`method_file`), the two other axes chosen (`axes`), then `options` (`a.b.c` -> value).
 
     The variables that the config files read are set for the time of the call only, so that none set in the shell
     leaks in. `config.axes` says what was chosen.
@@ -203,10 +204,10 @@ def load_config(
     path = method_file(method)
     have = choices(path.parent)
     chosen = {"dataset": dataset, "backbone": backbone}
-    for axis, name in chosen.items():
-        if name not in (None, WORDS, *have[axis]):
-            raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
-    config = _read(path, chosen)
+    with axes.as_bases(chosen, have, path.parent) as bases:
+        config = _read(path, bases)
+    if "axes" in config:
+        config.axes.update({axis: axes.short(name) for axis, name in chosen.items() if name is not None})
     unknown = sorted(set(config.keys()) - KEYS)
     if unknown:
         raise InputError(f"{path} has the unknown key {unknown[0]!r}{near(unknown[0], KEYS)}")

@@ -14,48 +14,61 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from mmengine.registry import MODELS, Registry, build_from_cfg
 
 from .errors import InputError
 from .settings import check_settings
 
-__all__ = ["ATTENTION", "GUIDES", "MODELS", "REGIONS", "STAGES", "STEPS", "TAILS", "one_of_each", "only_one"]
+__all__ = ["ATTENTION", "GUIDES", "MODELS", "REGIONS", "STAGES", "STEPS", "TAILS", "Parts", "one_of_each", "only_one"]
 
 T = TypeVar("T")
-_built: ContextVar[dict[str, object] | None] = ContextVar("parts of the models that are being built", default=None)
-READERS = "what reads the networks too"
+
+
+class Parts:
+    """Frozen networks that models have in common, each as long as a model has it; with `readers`, their readers too.
+
+    Those are the tails, stages and steps of one config, which hold nothing but their settings.
+    """
+
+    def __init__(self, readers: bool = False) -> None:
+        self.readers = readers
+        self.known: WeakValueDictionary[str, object] = WeakValueDictionary()
+        self.told: dict[str, list[warnings.WarningMessage]] = {}
+
+
+_parts: ContextVar[Parts | None] = ContextVar("parts of the models that are being built", default=None)
 
 
 @contextmanager
-def one_of_each(readers: bool = False) -> Iterator[None]:
+def one_of_each(parts: Parts | None = None) -> Iterator[None]:
     """Within it, frozen networks of one config are one object: what is asked of them is asked once.
 
-    A model is built in such a place. Around several models, they have their networks in common; with `readers`, also
-    the tails, stages and steps of one config, which hold nothing but their settings.
+    A model is built in such a place; with `parts`, around several models, they have these in common.
     """
-    if _built.get() is not None:
+    if parts is None and _parts.get() is not None:
         yield
         return
-    token = _built.set({READERS: readers})
+    token = _parts.set(parts or Parts())
     try:
         yield
     finally:
-        _built.reset(token)
+        _parts.reset(token)
 
 
 def only_one(build: Callable[..., T], *settings: object) -> T:
     """`build(*settings)`: within `one_of_each`, that of before where there is one of these settings."""
-    built = _built.get()
-    if built is None:
+    parts = _parts.get()
+    if parts is None:
         return build(*settings)
     key = f"{build.__module__}.{build.__qualname__} {settings!r}"
-    if key not in built:
-        with warnings.catch_warnings(record=True) as told:
+    part = parts.known.get(key)
+    if part is None:
+        with warnings.catch_warnings(record=True) as parts.told[key]:
             warnings.simplefilter("always")
-            built[key] = build(*settings), told
-    part, told = built[key]
-    for warning in told:  # everyone who has the part hears of it
+            part = parts.known[key] = build(*settings)
+    for warning in parts.told[key]:  # everyone who has the part hears of it
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return part
 
@@ -92,7 +105,7 @@ def _build_guide(config: dict | str, registry: Registry) -> object:
 
 
 def _build_reader(config: dict, registry: Registry) -> object:
-    return (_build_guide if (_built.get() or {}).get(READERS) else _build)(config, registry)
+    return (_build_guide if (parts := _parts.get()) and parts.readers else _build)(config, registry)
 
 
 ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])

@@ -27,6 +27,19 @@ settings.load_profile("house")
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
 
 
+LONGEST = (
+    *("toy/test_toy.py", "evaluate/test_guided_runs.py", "evaluate/test_group.py", "show/test_app_server.py"),
+    *("show/test_app_page.py", "test_install.py", "evaluate/test_evaluate.py", "evaluate/test_bad_input.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process has one left when the other has nothing to do."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(folder).as_posix(), len(places)))
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: mmengine collects garbage whenever a dataset is built, through all of it."""
     gc.collect()

@@ -9,6 +9,7 @@ import mmseg.registry
 import open_clip
 import protocols_zsseg
 import pytest
+from conftest import TINY
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS
@@ -22,12 +23,14 @@ from sclip_seg import registry
 from sclip_seg.config import choices, load_config, method_file
 from sclip_seg.errors import InputError
 from sclip_seg.towers.encoder import DenseCLIP
+from sclip_seg.towers.guide import Guide
 from sclip_seg.towers.weights import SHIPPED
 from sclip_seg.words.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore:vocabulary coco_object:UserWarning")  # its "bed"
 CONFIGS = Path(__file__).parents[1] / "configs"
 AXES = choices(CONFIGS)
+DEEP = TINY | {"vision_cfg": TINY["vision_cfg"] | {"layers": 12}}  # as deep as what methods are written for
 CELLS = [(method, dataset) for method in AXES["method"] for dataset in AXES["dataset"]]
 REGISTRIES = [
     shelf
@@ -37,6 +40,7 @@ REGISTRIES = [
 ]
 
 
+PARTS, IN_USE = registry.Parts(), set()  # the towers of these tests, each built once
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
 
 
@@ -56,8 +60,10 @@ def types_in(node):
 
 
 @pytest.mark.parametrize(("method", "dataset"), CELLS)
-def test_cell_loads_with_every_backbone(method, dataset):
-    for backbone in AXES["backbone"]:
+def test_cell_loads(method, dataset):
+    """Every pair of values on two of the three axes; a backbone of its own for a cell that has no turn with all."""
+    with_all = method == "sclip" or dataset == "voc21"
+    for backbone in AXES["backbone"] if with_all else AXES["backbone"][CELLS.index((method, dataset)) % 7 :: 7][:1]:
         config = cell(method, dataset, backbone)
         assert config.axes == dict(method=method, dataset=dataset, backbone=backbone)
         tower, data = base("backbones", backbone)["model"]["backbone"], base("datasets", dataset)["dataset"]
@@ -67,18 +73,22 @@ def test_cell_loads_with_every_backbone(method, dataset):
 
 
 @pytest.mark.parametrize(("method", "dataset"), CELLS)
-def test_cell_resolves_dumps_and_builds(method, dataset, tiny, tmp_path):
+def test_cell_resolves_dumps_and_builds(method, dataset, register, tmp_path):
     config = cell(method, dataset)
     found = list(types_in(config.to_dict()))
     assert {"DenseCLIP", "OpenVocabSegmentor", config.dataset.type} <= set(found)
     assert not [kind for kind in found if not any(shelf.get(kind) for shelf in REGISTRIES)]
 
-    config.dump(tmp_path / "dumped.py")
-    assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
-    assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
+    if method == "sclip" or dataset == "voc21":  # which takes longer than all else
+        config.dump(tmp_path / "dumped.py")
+        assert "SCLIP_" not in (tmp_path / "dumped.py").read_text()
+        assert Config.fromfile(tmp_path / "dumped.py").to_dict() == config.to_dict()
 
     settings = with_tiny_guides(config.model.to_dict())
-    model = MODELS.build(settings | {"backbone": settings["backbone"] | dict(arch=tiny, pretrained=None)})
+    arch = register("tiny_deep", DEEP)
+    with registry.one_of_each(PARTS):
+        model = MODELS.build(settings | {"backbone": settings["backbone"] | dict(arch=arch, pretrained=None)})
+    IN_USE.update([model.backbone.frozen, *(module for module in model.modules() if isinstance(module, Guide))])
     data = config.test_dataloader.dataset
     classes = DATASETS.get(data.type).METAINFO.get("classes") or Vocabulary.load(data.vocabulary)
     assert model.labelling.classes == len(model.vocabulary) == len(classes)
@@ -166,10 +176,18 @@ def test_cliptrase_counts_as_released():
 def test_backbone_is_known_to_open_clip(name):
     settings = base("backbones", name)["model"]["backbone"]
     arch, tag = settings["arch"], settings["pretrained"]
+    if tag is None:  # a repository, whose config says the rest
+        assert (arch[:7], settings["quick_gelu"]) == ("hf-hub:", "known")
+        return
     assert arch in open_clip.list_models()
+    if tag.startswith("data/weights/"):  # a file, of which nobody knows more than its config here says
+        said = (CONFIGS / "_base_" / "backbones" / f"{name}.py").read_text()
+        assert all(word in said for word in ("arXiv", "GELU", "pixel", "github" if "sky" in name else "huggingface"))
+        assert ("QuickGELU" in said) is settings["quick_gelu"]
+        return
     if tag not in SHIPPED:
         assert tag in list_pretrained_tags_by_model(arch)
-        quick = tag.split("_")[0] in ("openai", "metaclip", "dfn2b")
+        quick = tag.split("_")[0] in ("openai", "metaclip", "metaclip2", "dfn2b", "dfn5b")
         assert settings.get("quick_gelu", False) == quick
         assert get_pretrained_cfg(arch, tag).get("quick_gelu", quick) == quick  # open_clip says so from 3.0 on
 

@@ -144,8 +144,9 @@ def test_no_test_imports_from_another():
 
 def test_the_test_of_arrows_reads_imports():
     assert imports("methods/maskclip.py")[0] >= {"towers.attention", "towers.tail", "registry", "towers.trace"}
+    assert {"towers.frozen", "towers.tail"} <= imports("towers/encoder.py")[0]
     inner, outer = imports("towers/frozen.py")
-    assert {"towers.weights", "towers.tail"} <= inner
+    assert {"towers.weights", "towers.checkpoint"} <= inner
     assert {"open_clip", "torch"} <= outer
     assert "mmseg" in imports("picture/segmentor.py")[1]
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..command import BAD_INPUT, message_of
 from ..errors import InputError, warn_once
-from ..registry import one_of_each
+from ..registry import Parts, one_of_each
 from ..towers.together import Together, sharing
 from ..words.text import TextBank
 from .hooks import Progress
@@ -139,7 +139,7 @@ class Group:
     def measure(self) -> list[Member]:
         """All members, each with its result or its error. A result is that of the run alone, to the last bit."""
         try:
-            with one_of_each(readers=True):
+            with one_of_each(Parts(readers=True)):
                 self._each(Member.enter)
             self._each(Member.begin)
             if self.alive:

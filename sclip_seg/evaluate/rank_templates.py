@@ -1,8 +1,8 @@
 """Rank the prompt templates of each class by how sure they are of it (FLOSS).
 
-  sclip-seg rank-templates naclip --dataset voc20 --pictures DIR --out voc20.json
-  sclip-seg test naclip --dataset voc20 --cfg-options model.logit_scale=100 model.refine=[] \\
-      "model.stages=[{'type': 'TemplateExperts', 'experts': 'voc20.json'}]"
+  sclip-seg rank-templates naclip --dataset voc20 --pictures DIR --out FILE
+  sclip-seg test naclip --dataset voc20 --cfg-options model.logit_scale=100 \\
+      "model.stages=[{'type': 'TemplateExperts', 'experts': 'FILE'}]"
 
 DIR holds unlabelled pictures of the target, of its training split for a score
 that may be published; a few dozen are enough. The method's own settings on the

@@ -37,7 +37,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a method, by name or file: sclip, configs/sclip.py; several share what they read alike",
     )
     parser.add_argument("--dataset", metavar="NAME", help="a file of configs/_base_/datasets (default: voc21)")
-    parser.add_argument("--backbone", metavar="NAME", help="a file of configs/_base_/backbones")
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="a file of configs/_base_/backbones, ARCH/TAG, hf-hub:OWNER/NAME, local-dir:FOLDER, a config's path",
+    )
     parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/METHOD/BACKBONE/DATASET")
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
     parser.add_argument("--show-dir", metavar="DIR", help="write picture, prediction and label side by side")

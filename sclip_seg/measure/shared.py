@@ -7,7 +7,7 @@ from itertools import product
 from prettytable import PrettyTable
 
 from ..evaluate.result import device_name
-from ..registry import one_of_each
+from ..registry import Parts, one_of_each
 from ..towers.together import Together, sharing
 from .bench import Bench, Case, timed
 
@@ -19,7 +19,7 @@ SCALES, THRESHOLDS = (30, 40, 50, 65, 100), (0.0, 0.1, 0.2, 0.3)
 def measure(case: Case, backbone: str, precision: str, rounds: int) -> dict:
     """Seconds a picture: the bare trunk; ten methods by one protocol and twenty settings of it, shared and alone."""
     settings = [dict(logit_scale=s, background_threshold=t) for s, t in product(SCALES, THRESHOLDS)]
-    with one_of_each(readers=True):
+    with one_of_each(Parts(readers=True)):
         readings = [Bench(case, method, backbone, precision, PROTOCOL) for method in READINGS]
         sweep = [Bench(case, PROTOCOL, backbone, precision, settings=own) for own in settings]
     first = readings[0]

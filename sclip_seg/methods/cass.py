@@ -74,7 +74,7 @@ class CASS(Tail):
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         t = patches_alone(trace)
         mixed = [weights.to(v.dtype) @ v for weights, v in zip(self.weights(trace, t), t.v, strict=True)]
-        return trace.fold(trace.joint(trace.blocks[-1].ls_1(t.output(torch.stack(mixed)))))
+        return trace.fold(trace.joint(t.output(torch.stack(mixed))))
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
         """A, of the patches."""
@@ -119,8 +119,7 @@ class CASS(Tail):
 
 def patches_alone(trace: Trace) -> QKV:
     """What the last block makes of the patches, without the class token."""
-    block = trace.blocks[-1]
-    return QKV(block.attn, block.ln_1(trace.before(-1)[:, trace.prefix :]), trace.grid, prefix=0)
+    return trace.looked(-1, trace.before(-1)[:, trace.prefix :], prefix=0)
 
 
 def squared(pixels: Tensor) -> Tensor:

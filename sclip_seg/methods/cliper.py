@@ -116,12 +116,11 @@ class CLIPer(Tail):
 
     def mixed(self, trace: Trace) -> Iterator[tuple[QKV, Attention | Tensor]]:
         """Each input as the last block sees it, and the weights that its values are mixed with."""
-        last = trace.blocks[-1]
         affinity = None if self.attention else affinities(trace)
         for index, block in enumerate(trace.blocks):
             tokens = trace.before(index)
-            tokens = tokens if index == trace.depth - 1 else block.ln_1(tokens)
-            t = QKV(last.attn, last.ln_1(tokens), trace.grid, trace.prefix)
+            tokens = tokens if index == trace.depth - 1 else block.normed(tokens)
+            t = trace.looked(-1, tokens)
             yield t, self.attention(t) if self.attention else given(next(affinity))
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:

@@ -47,6 +47,8 @@ class CLIPtrase(LastBlock):
         reduce: 'sum' or 'mean' of the three maps.
     """
 
+    needs_class_token = ("cluster",)
+
     def __init__(
         self,
         eps: Positive = 0.7,
@@ -71,7 +73,7 @@ class CLIPtrase(LastBlock):
 
     def vote(self, scores: Tensor, trace: Trace, text: TextBank) -> Tensor:
         """Scores (N, Q, h, w) -> the regions' votes for each query's class, at pixels (N, Q, H, W)."""
-        evidence, size = denoise(self_correlation(trace.qkv(-2))), trace.image.shape[2:]
+        evidence, size = denoise(self_correlation(trace.qkv(-2)), trace.prefix), trace.image.shape[2:]
         windows = []
         for own, rows in zip(scores, evidence, strict=True):
             labels = text.owner[F.interpolate(own[None], size, mode="bilinear", align_corners=False)[0].argmax(0)]
@@ -86,9 +88,9 @@ def self_correlation(t: QKV) -> Tensor:
     return sum(p @ p.transpose(1, 2) for p in unit) / (3 * t.heads)  # joined heads: the product sums over them
 
 
-def denoise(correlation: Tensor) -> Tensor:
+def denoise(correlation: Tensor, prefix: int = 1) -> Tensor:
     """W (N, T, T) -> E (N, P, P): between patches, less the class token's row, no less than 0."""
-    return (correlation[:, 1:, 1:] - correlation[:, :1, 1:]).clamp(min=0)
+    return (correlation[:, prefix:, prefix:] - correlation[:, :1, prefix:]).clamp(min=0)
 
 
 def regions(

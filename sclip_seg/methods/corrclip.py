@@ -34,7 +34,6 @@ from ..regions.regions import VOID, nearest
 from ..registry import GUIDES, REGIONS, TAILS
 from ..settings import Positive, Share
 from ..towers.attention import AttentionMaps
-from ..towers.block import feed_forward
 from ..towers.tail import Tail, cosines
 from ..towers.together import once
 from ..towers.trace import QKV, Trace, Trunk
@@ -80,6 +79,8 @@ class CorrCLIP(Tail):
 
     needs_original = True
     looks_across = True
+
+    needs_class_token = True  # which each region has one of its own of
 
     def __init__(
         self,
@@ -163,8 +164,8 @@ class CorrCLIP(Tail):
         """Features (D, H', W') of one window; the arguments are those of `look`."""
         seen = self.look(trunk, states, guide, grid, ids)
         streams = (seen.main, 1.0), (seen.spatial, 1.0), (seen.semantic, SEMANTIC)
-        total = sum(weight * trunk.ln_post(stream).float() for stream, weight in streams)
-        return (total.to(trunk.proj.dtype) @ trunk.proj).T.unflatten(1, guide.shape[1:])
+        total = sum(weight * trunk.tower.last_norm(stream).float() for stream, weight in streams)
+        return trunk.tower.projected(total.to(trunk.dtype)).T.unflatten(1, guide.shape[1:])
 
     def look(self, trunk: Trunk, states: Tensor, guide: Tensor, grid: tuple[int, int], ids: Tensor) -> Scoped:
         """One window: inputs of all blocks (L, T, C), a guide's features (C', H', W'), CLIP's grid, regions (H, W)."""
@@ -227,8 +228,8 @@ def scoped(similar: Tensor, ids: Tensor, void: int, sharpness: float) -> Tensor:
 def mixed(trunk: Trunk, tokens: Tensor, grid: tuple[int, int], attention: Tensor, fine: tuple[int, int]) -> Tensor:
     """W_o A V + b_o (P, C) of tokens (T, C), V being on the grid `fine` of A."""
     block = trunk.blocks[-1]
-    values = resampled_values(QKV(block.attn, block.ln_1(tokens[None]), grid, trunk.prefix), fine)[0]
-    return block.attn.out_proj(attention.to(values.dtype) @ values)
+    values = resampled_values(QKV(block, block.normed(tokens[None]), grid, trunk.prefix), fine)[0]
+    return block.output(attention.to(values.dtype) @ values)
 
 
 def side_tokens(trunk: Trunk, states: Tensor, coarse: Tensor, regions: Tensor) -> Tensor:
@@ -236,8 +237,8 @@ def side_tokens(trunk: Trunk, states: Tensor, coarse: Tensor, regions: Tensor) -
     seen = F.pad(coarse.flatten() == regions[:, None], (trunk.prefix, 0), value=True)
     tokens = states[:1, 0].expand(len(regions), -1)[None]
     for block, state in zip(trunk.blocks, states, strict=True):
-        own = QKV(block.attn, block.ln_1(tokens), (1, len(regions)))
-        t = QKV(block.attn, block.ln_1(state[None]), coarse.shape, trunk.prefix)
-        tokens = tokens + block.ls_1(t.output(F.scaled_dot_product_attention(own.q, t.k, t.v, attn_mask=seen)))
-        tokens = tokens + feed_forward(block, tokens)
+        own = QKV(block, block.normed(tokens), (0, 0), prefix=len(regions))  # none of which is a patch
+        t = QKV(block, block.normed(state[None]), tuple(coarse.shape), trunk.prefix)
+        tokens = tokens + t.output(F.scaled_dot_product_attention(own.q, t.k, t.v, attn_mask=seen))
+        tokens = tokens + block.feed_forward(tokens)
     return tokens[0]

@@ -62,8 +62,8 @@ class DIHCLIP(Calibrated):
         mid, _, _ = self.layers(trace.depth)
         t = trace.qkv(mid)
         joined = given(self.sum_selected(softmax(t.k, t.k, t.scale).weights(), trained(t)))
-        enhanced = trace.hidden(mid) + trace.blocks[mid].ls_1(t.output(joined @ t.v))
-        return similarity(enhanced[:, 1:]), trace.before(-1)[:, 1:]
+        enhanced = trace.hidden(mid) + t.output(joined @ t.v)
+        return similarity(enhanced[:, trace.prefix :]), trace.before(-1)[:, trace.prefix :]
 
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """1/H Σ_{t∈S} A_t, one map for all heads."""

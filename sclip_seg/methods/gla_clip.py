@@ -98,7 +98,7 @@ class GLACLIP(Tail):
         keys, values, count = unit_tokens(features), values.flatten(0, 1), len(features)
         chunks = torch.arange(len(keys), device=keys.device).split(max(1, CHUNK // len(keys)))
         mixed = torch.cat([self.weights(keys, rows, count).to(values.dtype) @ values for rows in chunks])
-        tokens = trunk.joint(trunk.blocks[-1].attn.out_proj(mixed.unflatten(0, (count, -1))))
+        tokens = trunk.joint(trunk.blocks[-1].output(mixed.unflatten(0, (count, -1))))
         return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
 
     def weights(self, keys: Tensor, rows: Tensor, windows: int) -> Tensor:

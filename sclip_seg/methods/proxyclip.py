@@ -49,7 +49,7 @@ class ProxyCLIP(Tail):
         features, values = guided(trace, self.guide).values()
         windows = zip(features.flatten(2).transpose(1, 2), values, strict=True)
         mixed = [proxy_weights(f, self.beta, self.gamma).to(v.dtype) @ v for f, v in windows]
-        tokens = trace.joint(trace.blocks[-1].attn.out_proj(torch.stack(mixed)))
+        tokens = trace.joint(trace.blocks[-1].output(torch.stack(mixed)))
         return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:

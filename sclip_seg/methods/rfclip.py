@@ -16,7 +16,7 @@ class token, which the filter reaches through keys and values.
 Official code: github.com/liblacklucy/RF-CLIP (stored files), followed. The paper's refocusing is in it and off, for all
 benchmarks, and so it is here. With `refocus` t, in all blocks but the last, a patch whose column sums to more than t of
 the tokens keeps 0.6 of every patch's weight, and the row's other patches share the rest in proportion to theirs.
-What it does to texts are stages (`picture/texts.py`).
+What it does to texts are stages (`picture/stages/texts.py`).
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
 from ..registry import TAILS
 from ..settings import Natural, Positive, Real, Share
 from ..towers.attention import AttentionMaps, softmax
-from ..towers.block import feed_forward, run_block
+from ..towers.block import Block, OwnBlock, run_block
 from ..towers.edit import Edit
 from ..towers.tail import Tail
 from ..towers.trace import QKV, Trace
 
 if TYPE_CHECKING:
+    from ..towers.tower import Tower
     from ..words.text import TextBank
 
 PUBLISHED = {  # by the width of OpenAI's ViT-B/16 and ViT-L/14
@@ -59,29 +60,30 @@ class TokenFilter(Edit):
     sigma: float | None
     refocus: float | None
 
-    def __call__(self, block: nn.Module, x: Tensor, grid: tuple[int, int], last: bool) -> Tensor:
-        x = run_block(block, x) if last or self.refocus is None else self.refocused(block, x, grid)
-        return self.filtered(x, grid)
+    def __call__(self, block: Block, x: Tensor, grid: tuple[int, int], prefix: int, last: bool) -> Tensor:
+        is_plain = last or self.refocus is None
+        x = run_block(block, x, grid, prefix) if is_plain else self.refocused(block, x, grid, prefix)
+        return self.filtered(x, grid, prefix)
 
-    def filtered(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def filtered(self, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
         """Tokens (N, T, C), the flagged patches among them calmed."""
         if self.sigma is None:
             return x
-        patches = x[:, 1:]
+        patches = x[:, prefix:]
         around = F.avg_pool2d(patches.transpose(1, 2).unflatten(2, grid), 3, stride=1, padding=1)
         calmed = KEPT * patches + (1 - KEPT) * around.flatten(2).transpose(1, 2)
-        return torch.cat([x[:, :1], torch.where(self.flagged(patches)[..., None], calmed, patches)], dim=1)
+        return torch.cat([x[:, :prefix], torch.where(self.flagged(patches)[..., None], calmed, patches)], dim=1)
 
     def flagged(self, patches: Tensor) -> Tensor:
         """Which of the patches (N, P, C) stand out in a sink channel, (N, P)."""
         return shares(patches)[..., list(self.channels)].amax(-1) > self.sigma / patches.shape[-1]
 
-    def refocused(self, block: nn.Module, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def refocused(self, block: Block, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
         """A block whose patches turn from the sinks among them."""
-        t = QKV(block.attn, block.ln_1(x), grid)
-        weights = refocused(softmax(t.q, t.k, t.scale).weights(), self.refocus)
-        x = x + block.ls_1(t.output(weights.to(t.v.dtype) @ t.v))
-        return x + feed_forward(block, x)
+        t = QKV(block, block.normed(x), grid, prefix)
+        weights = refocused(softmax(t.q, t.k, t.scale).weights(), self.refocus, prefix)
+        x = x + t.output(weights.to(t.v.dtype) @ t.v)
+        return x + block.feed_forward(x)
 
 
 @TAILS.register_module()
@@ -105,11 +107,11 @@ class RFCLIP(Tail):
         super().__init__()
         self.channels, self.sigma, self.similarity, self.refocus = channels, sigma, similarity, refocus
 
-    def edit(self, visual: nn.Module) -> Edit:
-        found, width = self.channels, visual.conv1.out_channels
+    def edit(self, tower: Tower) -> Edit:
+        found, width = self.channels, tower.width
         if isinstance(found, str):
-            published = PUBLISHED.get(width) if found == "published" else None
-            found = published or sinks(visual)
+            is_clips = found == "published" and isinstance(tower.blocks[0], OwnBlock)
+            found = (PUBLISHED.get(width) if is_clips else None) or sinks(tower)
         if not found or max(found) >= width:
             raise InputError(f"RFCLIP.channels are {self.channels}; the tower has channels 0 to {width - 1}")
         return TokenFilter(tuple(found), self.sigma, self.refocus)
@@ -121,7 +123,7 @@ class RFCLIP(Tail):
         return trace.class_features(trace.hidden(-1))
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
-        out = [t.output(maps.to(t.v.dtype) @ t.v[:, :, 1:]) for t, maps in self.readings(trace)]
+        out = [t.output(maps.to(t.v.dtype) @ t.v[:, :, t.prefix :]) for t, maps in self.readings(trace)]
         return trace.fold(trace.joint((out[0] + out[1]) / 2))
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
@@ -132,11 +134,10 @@ class RFCLIP(Tail):
         """Both inputs as the last block sees them, and B (N, heads, P, P), fp32."""
         earlier = sum(alike(trace.qkv(block)) for block in range(trace.depth - 1))
         guide = sum(trace.hidden(block) for block in range(trace.depth)) / trace.depth
-        similar = self.similar(guide[:, 1:]).to(guide.dtype)
-        block = trace.blocks[-1]
+        similar = self.similar(guide[:, trace.prefix :]).to(guide.dtype)
+        prefix = trace.prefix
         for tokens in (trace.before(-1), guide):
-            mended = torch.cat([tokens[:, :1], similar @ tokens[:, 1:]], dim=1)
-            t = QKV(block.attn, block.ln_1(mended), trace.grid)
+            t = trace.looked(-1, torch.cat([tokens[:, :prefix], similar @ tokens[:, prefix:]], dim=1))
             yield t, (earlier + alike(t)) / trace.depth
 
     def similar(self, patches: Tensor) -> Tensor:
@@ -154,32 +155,29 @@ def shares(x: Tensor) -> Tensor:
 
 def alike(t: QKV) -> Tensor:
     """softmax(k kᵀ/√d) over all tokens, cut to the patches: (N, heads, P, P), fp32."""
-    return softmax(t.k, t.k, t.scale).weights()[:, :, 1:, 1:]
+    return softmax(t.k, t.k, t.scale).weights()[:, :, t.prefix :, t.prefix :]
 
 
-def refocused(weights: Tensor, threshold: float) -> Tensor:
+def refocused(weights: Tensor, threshold: float, prefix: int = 1) -> Tensor:
     """Weights (N, heads, T, T) after refocusing; the class token's row and column stay as they are."""
-    patches = weights[:, :, 1:, 1:]
+    patches = weights[:, :, prefix:, prefix:]
     sink = (patches.sum(2, keepdim=True) / weights.shape[-1] > threshold).to(weights)
     taken = ((1 - KEPT) * patches * sink).sum(3, keepdim=True)
     others = patches * (1 - sink)
     given = taken * others / (others.sum(3, keepdim=True) + SMALL)
     weights = weights.clone()
-    weights[:, :, 1:, 1:] = patches * (1 - (1 - KEPT) * sink) + given
+    weights[:, :, prefix:, prefix:] = patches * (1 - (1 - KEPT) * sink) + given
     return weights
 
 
 @torch.no_grad()
-def sinks(visual: nn.Module) -> tuple[int, ...]:
+def sinks(tower: Tower) -> tuple[int, ...]:
     """The channels in which patches stand out most, after any block, on a picture of noise at the tower's own size."""
-    side = visual.image_size if isinstance(visual.image_size, tuple) else (visual.image_size,) * 2
-    like = visual.conv1.weight
-    noise = torch.randn(1, 3, *side, generator=torch.Generator().manual_seed(0)).to(like)
-    x = visual.conv1(noise).flatten(2).transpose(1, 2)
-    x = torch.cat([visual.class_embedding.to(x).expand(1, 1, -1), x], dim=1)
-    x = visual.ln_pre(x + visual.positional_embedding.to(x))
+    side = [count * tower.patch for count in tower.native]
+    noise = torch.randn(1, 3, *side, generator=torch.Generator().manual_seed(0)).to(tower.device)
+    x, grid = tower.embed(noise, "sclip")
     most = torch.zeros(x.shape[-1], device=x.device)
-    for block in visual.transformer.resblocks:
-        x = run_block(block, x)
-        most = torch.maximum(most, shares(x[0, 1:]).amax(0))
+    for block in tower.blocks:
+        x = run_block(block, x, grid, tower.prefix)
+        most = torch.maximum(most, shares(x[0, tower.prefix :]).amax(0))
     return tuple(sorted(most.topk(min(SINKS, len(most))).indices.tolist()))

@@ -64,6 +64,8 @@ class SCAN(ZSSeg):
 
     def read(self, image: Tensor, found: list[Piece], picture: Picture) -> Tensor:
         tower, batch = picture.tower, picture.batch
+        if not tower.tower.has_class_token:
+            raise InputError(f"{tower.arch} has no class token, which SCAN shows to crops")
         shown = relative(self.blocks, self.tower, picture.trunk.depth)
         seen = class_tokens(tower, image, shown)
         outside = [background(piece, tower.native, tower.patch) for piece in found]
@@ -98,7 +100,7 @@ def shifted(
     x = trace.hidden(-1 - trace.depth)
     rows, columns = overwritten(outside, ratio)
     for index, block in enumerate(trace.blocks):
-        x = run_block(block, x)
+        x = run_block(block, x, trace.grid, trace.prefix)
         if index in seen:
             x[rows, columns + trace.prefix] = seen[index].to(x)
     return trace.class_features(x)

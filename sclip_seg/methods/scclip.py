@@ -51,6 +51,8 @@ class Calibrated(Tail):
         sharpness: factor of M before its softmax.
     """
 
+    needs_class_token = ("class_weight",)
+
     def __init__(
         self,
         mid: Count,
@@ -87,7 +89,7 @@ class Calibrated(Tail):
         similar, deep = self.middle(trace)
         calm = aggregate(similar, self.beta).to(last.dtype) @ deep
         spread = aggregate(self.after(trace), self.beta).to(last.dtype)
-        return spread, similar, ((calm, last), (total[:, 1:], total))
+        return spread, similar, ((calm, last), (total[:, trace.prefix :], total))
 
     def middle(self, trace: Trace) -> tuple[Tensor, Tensor]:
         """M (N, P, P), and the last block's patches (N, P, C) that N_β(M) averages."""
@@ -95,12 +97,12 @@ class Calibrated(Tail):
 
     def after(self, trace: Trace) -> Tensor:
         """T (N, P, P)."""
-        return similarity(trace.hidden(self.layers(trace.depth)[1])[:, 1:])
+        return similarity(trace.hidden(self.layers(trace.depth)[1])[:, trace.prefix :])
 
     def attend(self, trace: Trace, patches: Tensor, tokens: Tensor, look: Look, similar: Tensor) -> Tensor:
         """W_o A v + b_o + ρ·class token of `tokens`, q, k, v from the patches alone: (N, P, C)."""
         t = self.projections(trace, patches)
-        out = trace.blocks[-1].ls_1(t.output(look(t, similar) @ t.v))
+        out = t.output(look(t, similar) @ t.v)
         return out + self.class_weight * tokens[:, :1]
 
     def last_attention(self, trace: Trace, text: TextBank | None) -> AttentionMaps:
@@ -112,8 +114,7 @@ class Calibrated(Tail):
 
     def projections(self, trace: Trace, patches: Tensor) -> QKV:
         """What the last block makes of patches (N, P, C) alone."""
-        block = trace.blocks[-1]
-        return QKV(block.attn, block.ln_1(patches), trace.grid, prefix=0)
+        return trace.looked(-1, patches, prefix=0)
 
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """A of y₁, by the last block's projections and M."""
@@ -163,12 +164,12 @@ class SCCLIP(Calibrated):
         """M of the repaired patches of the middle block, and the last block's repaired patches."""
         mid, _, _ = self.layers(trace.depth)
         anomalous, states = self.anomalous(trace), (trace.hidden(mid), trace.before(-1))
-        middle, deep = (repair(tokens[:, 1:], anomalous, trace.grid, self.lonely) for tokens in states)
+        middle, deep = (repair(tokens[:, trace.prefix :], anomalous, trace.grid, self.lonely) for tokens in states)
         return similarity(middle), deep
 
     def anomalous(self, trace: Trace) -> Tensor:
         """O (N, P)."""
-        return outliers(trace.before(-1)[:, 1:], self.detector, self.neighbours)
+        return outliers(trace.before(-1)[:, trace.prefix :], self.detector, self.neighbours)
 
     def weights(self, t: QKV, similar: Tensor) -> Attention:
         """½ softmax(3 (M - mean M)) without its negative entries + ½ softmax(k kᵀ/√d)"""

@@ -45,6 +45,8 @@ class SFP(SCCLIP):
         factor: that of u; the smaller, the fewer outliers.
     """
 
+    needs_class_token = True
+
     lonely = "zero"
 
     def __init__(

@@ -110,7 +110,7 @@ class Trident(Tail):
         canvas = self.splice(picture.trunk, picture.gathered["features"], picture.gathered["values"], picture.plan)
         strips = []
         for mixed, grid in self.aggregated(canvas, self.parts(picture)):
-            tokens = mixed.to(picture.trunk.proj.dtype)
+            tokens = mixed.to(picture.trunk.dtype)
             strips.append(picture.trunk.joint(tokens[None]).transpose(1, 2).unflatten(2, grid))
         return picture.scored(cosines(torch.cat(strips, dim=3), picture.text.features), whole=True)
 
@@ -143,7 +143,7 @@ class Trident(Tail):
         """
         windows = zip(features.flatten(2).transpose(1, 2), values, mean.expand(len(values)), strict=True)
         mixed = torch.stack([proxy_weights(f, self.beta, self.gamma, m).to(v.dtype) @ v for f, v, m in windows])
-        return trunk.blocks[-1].attn.out_proj(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
+        return trunk.blocks[-1].output(mixed).transpose(1, 2).unflatten(2, features.shape[2:])
 
     def parts(self, picture: Picture) -> list[LastAttention]:
         """The affinity's last block over the picture, or over its halves apart."""

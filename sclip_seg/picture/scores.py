@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..towers.together import once
 from .window import Banded
 
 CPU = torch.device("cpu")
@@ -144,6 +145,11 @@ class Labelling:
         """(Q,) class index of each query, ascending."""
         return torch.arange(self.classes, device=self.sizes.device).repeat_interleave(self.sizes)
 
+    @cached_property
+    def classes_of_queries(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The classes of the queries, and those that they speak for, as numbers."""
+        return tuple(self.owner.tolist()), tuple(self.speaks_for.tolist())
+
     @property
     def speaks_for(self) -> Tensor:
         """(Q,) the class that each query's pixels get."""
@@ -165,16 +171,26 @@ class Labelling:
 
     def labels(self, maps: StitchedMaps | DenseMaps) -> Tensor:
         """Labels (H, W), int64. Ties go to the lower class."""
-        labels = torch.empty(maps.shape[1:], dtype=torch.long, device=self.sizes.device)
-        unsure = torch.zeros_like(labels, dtype=torch.bool)
-        for band, scores in maps.bands(self.logit_scale):
-            labels[band], unsure[band] = self.decide(scores)
-        if self.min_area:
-            self.drop_small(maps, labels, unsure)
-        return labels.masked_fill_(unsure, self.background) if self.background_threshold else labels
+        settings = self.logit_scale, self.min_area, self.background, bool(self.background_threshold)
+        best, doubt = once("best classes", maps, settings, self.classes_of_queries, compute=lambda: self.best(maps))
+        if not self.background_threshold:
+            return best
+        return best.masked_fill(self.background_threshold * doubt > 1, self.background)
 
-    def decide(self, scores: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor | bool]:
-        """Best class of scaled scores (Q, ...), and where its probability is below the threshold.
+    def best(self, maps: StitchedMaps | DenseMaps) -> tuple[Tensor, Tensor]:
+        """The best class (H, W) of those that stay, and where a threshold is set its doubt (H, W) (`decide`)."""
+        labels = torch.empty(maps.shape[1:], dtype=torch.long, device=self.sizes.device)
+        doubt = torch.empty(maps.shape[1:] if self.background_threshold else 0, device=self.sizes.device)
+        for band, scores in maps.bands(self.logit_scale):
+            labels[band], new = self.decide(scores)
+            if self.background_threshold:
+                doubt[band] = new
+        if self.min_area:
+            self.drop_small(maps, labels, doubt)
+        return labels, doubt
+
+    def decide(self, scores: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Best class of scaled scores (Q, ...), and its doubt: 1 over its probability, empty without a threshold.
 
         `kept` (K,): the classes to choose from; all have their part in the softmax.
         """
@@ -186,17 +202,19 @@ class Labelling:
             speaks_for = torch.where(kept[speaks_for], speaks_for, self.owner)
         label = speaks_for[query]
         if not self.background_threshold:
-            return label, False
-        return label, self.background_threshold * (scores - best).exp_().sum(0) > 1
+            return label, best.new_zeros(())
+        return label, (scores - best).exp_().sum(0)
 
-    def drop_small(self, maps: StitchedMaps | DenseMaps, labels: Tensor, unsure: Tensor) -> None:
+    def drop_small(self, maps: StitchedMaps | DenseMaps, labels: Tensor, doubt: Tensor) -> None:
         """Gives the pixels of small classes to the best class that stays, in place."""
         kept = self.large_enough(labels)
         orphaned = ~kept[labels]
         if orphaned.any():
             for band, scores in maps.bands(self.logit_scale):
                 where = orphaned[band]
-                labels[band][where], unsure[band][where] = self.decide(scores[:, where], kept)
+                labels[band][where], new = self.decide(scores[:, where], kept)
+                if self.background_threshold:
+                    doubt[band][where] = new
 
     def large_enough(self, labels: Tensor) -> Tensor:
         """(K,) which classes survive SCLIP's area filter; the background always does."""

@@ -21,9 +21,11 @@ from ..command import Parser, at_least_one, run
 from ..data.loading import read_picture
 from ..errors import InputError
 from ..files import as_png, write_atomically
+from ..registry import Parts, one_of_each
+from ..towers.together import Together, sharing
 from .attention_row import AttentionRow
 from .heat import at_panel_size, grid, heat, largest, middles, score_map, weights_of
-from .predictor import Prediction, load
+from .predictor import Prediction, Predictor, load
 
 WEIGHTS = ("0", "the largest weight of each panel, written beneath it; over the grey picture")
 SCORES = ("the lowest", "and the highest score of a method, above its column; beneath a panel: its own range")
@@ -123,7 +125,11 @@ def main(arguments: list[str] | None = None) -> int:
 def draw(options: argparse.Namespace) -> None:
     """Computes everything, then writes the files, so that what is refused leaves none."""
     picture = np.ascontiguousarray(read_picture(options.picture)[..., ::-1])
-    found = [look(method, picture, options) for method in options.methods]
+    with one_of_each(Parts()):  # all methods have one tower, and what they see alike is seen once
+        models = [model_of(method, options) for method in options.methods]
+    with sharing(Together()):
+        named = zip(options.methods, models, strict=True)
+        found = [look(Path(method).stem, seg, picture, options) for method, seg in named]
     stem, files, lines = options.picture.stem, {}, []
     for index, (y, x) in enumerate(options.points):
         lines += [line for one in found for line in told(one, index, options)]
@@ -140,12 +146,16 @@ def draw(options: argparse.Namespace) -> None:
     print("\n".join([*lines, f"written to {options.out_dir}: {', '.join(files)}"]))
 
 
-def look(method: str, picture: np.ndarray, options: argparse.Namespace) -> Found:
-    """Builds a method and asks it; only what it found is kept, so that one tower is held at a time."""
+def model_of(method: str, options: argparse.Namespace) -> Predictor:
+    """A method as it is asked."""
     one_window = {"model.window.crop": None} if options.whole and options.scores else {}
-    seg = load(method, options.backbone, options=one_window)
-    name, blocks = Path(method).stem, seg.model.backbone.clip.visual.transformer.resblocks
-    depth, count = len(blocks), blocks[-1].attn.num_heads
+    return load(method, options.backbone, options=one_window)
+
+
+def look(name: str, seg: Predictor, picture: np.ndarray, options: argparse.Namespace) -> Found:
+    """Asks a method."""
+    blocks = seg.model.backbone.tower.blocks
+    depth, count = len(blocks), blocks[-1].heads
     block = options.block or depth
     if block > depth:
         raise InputError(f"--block {block}: the tower of {options.backbone} has {depth} blocks")

@@ -1,7 +1,8 @@
 """What a point of a picture looks at: in its window, or in all windows where the method looks across them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from ..picture.picture import Picture
 from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.attention import AttentionMaps
+from ..towers.together import once
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -62,7 +64,8 @@ def rows_within(
         y, x = (np.array(point) + 0.5) / scale
         top, left, bottom, right = box = plan.around(y, x)
         if box not in known:
-            window = plan.pad(image[None, :, top:bottom, left:right])
+            cut = partial(plan.pad, image[None, :, top:bottom, left:right])
+            window = once("window", image, astuple(plan), box, compute=cut)
             known[box] = model.backbone.attention_maps(window, text, block)
         maps = known[box]
         cell = plan.cell(y - top, x - left, maps.grid)

@@ -10,7 +10,7 @@ The words may change from call to call; the tower stays.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..drawing import figure, shares
 from ..errors import InputError
 from ..picture.scores import DenseMaps, Labelling, StitchedMaps
 from ..picture.segmentor import OpenVocabSegmentor
+from ..towers.together import once
 from ..words.read import read_words
 from .arguments import check_block, check_load, check_points, check_stream
 from .attention_row import AttentionRow, rows_across, rows_within
@@ -147,7 +148,7 @@ class Predictor:
         part = []
         for picture in pictures:
             try:
-                part.append(read_picture(picture))
+                part.append(_read(picture))
             except InputError:
                 yield from self._predict(part)  # those before the one that cannot be read
                 raise
@@ -175,7 +176,7 @@ class Predictor:
     def _inputs(self, pictures: list[np.ndarray]) -> tuple[list[Tensor], list[SegDataSample]]:
         """Normalised pictures (3, h, w) of (H, W, 3) uint8 BGR ones, and samples that say the size of these."""
         samples = [SegDataSample(metainfo=dict(ori_shape=picture.shape[:2])) for picture in pictures]
-        raw = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
+        raw = [once("pixels", picture, compute=partial(_pixels, picture)) for picture in pictures]
         data = self.model.data_preprocessor({"inputs": raw, "data_samples": samples})
         return data["inputs"], data["data_samples"]
 
@@ -191,7 +192,7 @@ class Predictor:
 
         Raises InputError for a point outside the picture or a block that the tower has not.
         """
-        picture = read_picture(picture)
+        picture = _read(picture)
         height, width = picture.shape[:2]
         points = check_points(points)
         check_block(block)
@@ -210,6 +211,14 @@ class Predictor:
         return rows_within(model, model.fitted(inputs[0]), (height, width), points, text, block, whole)
 
 
+def _read(picture: Picture) -> np.ndarray:
+    return once("picture", picture, compute=partial(read_picture, picture))
+
+
+def _pixels(picture: np.ndarray) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1)
+
+
 def load(
     method: str | Path = "sclip",
     backbone: str = "openai_vit_b16",
@@ -221,6 +230,7 @@ def load(
 
     Args:
         method: a name, or the path of a config of one's own.
+        backbone: a name, a config's path, or a tower of open_clip's: ARCH/TAG, `hf-hub:OWNER/NAME`, `local-dir:FOLDER`.
         dataset: a benchmark, whose words, thresholds and sizes are taken; None: the caller's words, and the method's
             own protocol without anything of a benchmark.
         device: a name that torch knows, e.g. 'cpu'; None is the fastest at hand.

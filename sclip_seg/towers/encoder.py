@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +11,17 @@ from ..errors import InputError
 from ..registry import MODELS, TAILS, only_one
 from ..settings import Seed, checked
 from ..words.text import TextBank
+from . import stock
 from .attention import AttentionMaps
 from .block import run_block
 from .edit import Edit
 from .frozen import DTYPES, FrozenCLIP
 from .guide import Guide
-from .positions import RULES, resample
+from .kinds import outline, refuse_cell, tower_of
+from .positions import RULES
 from .tail import Gathered, Tail
 from .together import is_shared, once
+from .tower import PoolReading
 from .trace import Trace, Trunk, position
 
 
@@ -29,18 +33,20 @@ class DenseCLIP(nn.Module):
     Sides that the patch does not divide are read as published: floor(side / patch) patches, the rest unseen.
 
     Args:
-        arch: open_clip's name of the model, any ViT with a class token (`ViT-B-16`, `toy`, ...); or `hf-hub:OWNER/NAME`
-            or `local-dir:FOLDER`, whose config says it and whose weights are taken.
+        arch: open_clip's name of the model, any vision transformer (`ViT-B-16`, `PE-Core-B-16`, `toy`, ...); or
+            `hf-hub:OWNER/NAME` or `local-dir:FOLDER`, whose config says it and whose weights are taken.
         pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive; in open_clip's or
             transformers' names), a folder or `hf-hub:` or `local-dir:` name with such a file, `'toy'`, or None for
             random weights.
         tail: config of the tail, e.g. `dict(type='LastBlock', attention='csa')`.
         quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with; None leaves it to `arch`. It
-            must be what is known of the weights (`facts`).
+            must be what is known of the weights (`facts`), or 'known', which takes that.
         positions: how positions are resampled (`positions.RULES`).
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
         mean, std: the pixels' statistics in [0, 1], RGB, of weights of which they are not known; None is OpenAI's.
+        attention_pool: how a patch is read where the tower pools its tokens by attention (`tower`): 'values',
+            'values_alone' or 'none'.
         compile: run the blocks through torch.compile, which needs a compiler on the machine.
     Raises:
         InputError: no such model or weights; weights that do not fit; another activation or other pixel statistics
@@ -52,24 +58,31 @@ class DenseCLIP(nn.Module):
         arch: str,
         pretrained: str | None,
         tail: dict,
-        quick_gelu: bool | None = None,
+        quick_gelu: bool | Literal["known"] | None = None,
         positions: str = "sclip",
         folder: str = "data/weights",
         seed: Seed = 0,
         compile: bool = False,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
+        attention_pool: PoolReading = "values",
     ) -> None:
         super().__init__()
         if positions not in RULES:
             raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
+        arch, pretrained = stock.named(arch, pretrained)
+        stock.config_of(arch)
+        refuse_cell(arch, tail)
+        self.tail: Tail = TAILS.build(tail)
+        self.tail.reads(outline(arch).depth)
         self.frozen = only_one(FrozenCLIP, arch, pretrained, quick_gelu, folder, seed, mean, std)
         self.arch, self.pretrained, self.inputs = self.frozen.arch, self.frozen.pretrained, self.frozen.inputs
         self.clip, self.digest, self.position_rule = self.frozen.clip, self.frozen.digest, positions
+        self.attention_pool = attention_pool
         self.mean, self.std = self.inputs.mean, self.inputs.std
-        self.tail: Tail = TAILS.build(tail)
-        self.edit = self.tail.edit(self.clip.visual)
-        self.frozen.readers.append((self.tail, self.edit))
+        self.tower = tower_of(self.arch, self.clip.visual, attention_pool)
+        self.edit = self.tail.edit(self.tower)
+        self.frozen.readers.add(self)
         self.run = torch.compile(run_block) if compile else run_block
         self.requires_grad_(False).eval()
 
@@ -81,7 +94,7 @@ class DenseCLIP(nn.Module):
     @property
     def patch(self) -> int:
         """Side of a patch in pixels."""
-        return self.clip.visual.conv1.kernel_size[0]
+        return self.tower.patch
 
     @property
     def unit(self) -> int:
@@ -89,16 +102,9 @@ class DenseCLIP(nn.Module):
         return math.lcm(self.patch, self.tail.unit)
 
     @property
-    def end(self) -> dict:
-        """The fields of a `Trunk`."""
-        visual = self.clip.visual
-        parts = dict(blocks=visual.transformer.resblocks, ln_post=visual.ln_post, proj=visual.proj)
-        return dict(**parts, patch=self.patch, mean=self.mean, std=self.std)
-
-    @property
     def trunk(self) -> Trunk:
         """The parts that a tail reads a picture with."""
-        return Trunk(**self.end)
+        return Trunk(tower=self.tower, mean=self.mean, std=self.std)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -127,7 +133,7 @@ class DenseCLIP(nn.Module):
     @property
     def native(self) -> tuple[int, int]:
         """Size (h, w) of the pictures that the tower was trained on."""
-        return _pair(self.clip.visual.image_size)
+        return tuple(self.patch * patches for patches in self.tower.native)
 
     def as_trained(self, image: Tensor, blocks: Iterable[int]) -> Trace:
         """Of other normalised pictures (N, 3, H, W) than windows: the outputs of `blocks`, without a method's edit."""
@@ -135,27 +141,22 @@ class DenseCLIP(nn.Module):
 
     def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
         """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
-        depth = len(self.clip.visual.transformer.resblocks)
+        depth = len(self.tower.blocks)
         read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
         return tuple(sorted(read | {position(block, depth) for block in blocks}))
 
     def _run(self, image: Tensor, wanted: tuple[int, ...], edit: Edit | None) -> Trace:
-        visual = self.clip.visual
-        x = visual.conv1(image.to(self.dtype))
-        grid = tuple(x.shape[-2:])
-        x = x.flatten(2).transpose(1, 2)
-        native = tuple(n // self.patch for n in self.native)
-        table = resample(visual.positional_embedding, native, grid, self.position_rule)
-        start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        x = visual.ln_pre(torch.cat([start, x], dim=1) + table.to(x.dtype))
-
-        depth = len(visual.transformer.resblocks)
+        x, grid = self.tower.embed(image, self.position_rule)
+        blocks, prefix = self.tower.blocks, self.tower.prefix
         states = {-1: x} if -1 in wanted else {}
-        for index, block in enumerate(visual.transformer.resblocks[: max(wanted) + 1]):
-            x = self.run(block, x) if edit is None else edit(block, x, grid, index == depth - 1)
+        for index, block in enumerate(blocks[: max(wanted) + 1]):
+            if edit is None:
+                x = self.run(block, x, grid, prefix)
+            else:
+                x = edit(block, x, grid, prefix, index == len(blocks) - 1)
             if index in wanted:
                 states[index] = x
-        return Trace(**self.end, image=image, grid=grid, states=states)
+        return Trace(tower=self.tower, mean=self.mean, std=self.std, image=image, grid=grid, states=states)
 
     def forward(self, image: Tensor, text: TextBank | None = None) -> Tensor:
         """Patch features (N, D, h, w) of normalised windows (N, 3, H, W), as the tail reads them."""
@@ -182,38 +183,44 @@ class DenseCLIP(nn.Module):
         return kept
 
     def _of(self, text: TextBank, image: Tensor) -> tuple[object, ...]:
-        """All that what comes of windows depends on. An edit of the trunk is known by its settings."""
-        return self.clip, self.run, self.position_rule, repr(self.edit), self.tail, text, image
+        """All that what comes of windows depends on."""
+        return *self._settings, self.tail, text, image
 
     def _seen(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
-        """The trace of the windows as the tail looks at them; where readers share the trunk, that of them all."""
+        """The trace of windows as the tail looks at them."""
         views = self.tail.views(image)
-        if views is not image or not is_shared():
-            return self.trace(views, blocks)
-        wanted = self._wanted([tail for tail, edit in self.frozen.readers if edit == self.edit], blocks)
-        of = self.clip, self.run, self.position_rule, repr(self.edit), wanted, image
+        return self._shared(image, blocks) if views is image else self.trace(views, blocks)
+
+    def _shared(self, image: Tensor, blocks: Iterable[int] = ()) -> Trace:
+        """The trace of windows; where readers share the trunk, that of them all."""
+        if not is_shared():
+            return self.trace(image, blocks)
+        alike = [reader.tail for reader in self.frozen.readers if reader.edit == self.edit]
+        wanted = self._wanted([self.tail, *alike], blocks)
+        of = *self._settings, wanted, image
         return once("trace", *of, compute=lambda: self._run(image, wanted, self.edit))
 
     def summary(self, image: Tensor) -> Tensor:
         """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""
         return self.tail.summary(self.trace(image, (-2,)))
 
+    @property
+    def _settings(self) -> tuple[object, ...]:
+        """All that a trace of windows depends on beside them. An edit of the trunk is known by its settings."""
+        return self.clip, self.run, self.position_rule, self.attention_pool, repr(self.edit)
+
     def is_last(self, block: int) -> bool:
         """Whether a block, counted from 0 or from the end as -1, is the last one."""
-        return block in (-1, len(self.clip.visual.transformer.resblocks) - 1)
+        return block in (-1, len(self.tower.blocks) - 1)
 
     def attention_maps(self, image: Tensor, text: TextBank | None, block: int = -1) -> AttentionMaps:
         """What the tokens of normalised windows (N, 3, H, W) look at in a block, as the scores are computed.
 
         Of a method that scores several views of a window (`Tail.views`), in the window as it is.
         """
-        depth = len(self.clip.visual.transformer.resblocks)
+        depth = len(self.tower.blocks)
         index = position(block, depth)
         if index < 0:
             raise InputError(f"block {block} is asked for, and the tower has {depth}")
-        trace = self.trace(image, (index - 1 - depth,))
+        trace = self._shared(image, (index - 1 - depth,))
         return self.tail.attention_maps(trace, text, block)
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,15 +1,19 @@
 """A frozen CLIP with its weights: built, checked and cast in one place, for one reader of it or for many."""
 
+from pathlib import Path
+from typing import Literal, NamedTuple
+from weakref import WeakSet
+
 import torch
-from open_clip.model import convert_weights_to_lp
 from open_clip.transformer import LayerNorm, LayerNormFp32
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
-from . import checkpoint, facts, stock, weights
-from .edit import Edit
-from .tail import Tail
+from ..words import tokenizers
+from . import checkpoint, facts, kinds, snapshot, stock, weights
 
+NORMS = nn.LayerNorm | nn.BatchNorm2d
+FP32 = ("logit_scale", "logit_bias", "class_embedding", "positional_embedding", "pos_embed")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -17,14 +21,14 @@ class FrozenCLIP:
     """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
 
     `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `readers` are the tails that read it, each with its edit of the trunk.
+    `readers` are the models (`DenseCLIP`) that read it.
     """
 
     def __init__(
         self,
         arch: str,
         pretrained: str | None,
-        quick_gelu: bool | None,
+        quick_gelu: bool | Literal["known"] | None,
         folder: str,
         seed: int,
         mean: tuple[float, float, float] | None,
@@ -32,50 +36,87 @@ class FrozenCLIP:
     ) -> None:
         arch, pretrained = stock.named(arch, pretrained)
         config = stock.config_of(arch)
-        stock.refuse_unread(arch, config)
-        own = config.get("quick_gelu", False)
-        known = None if pretrained is None else facts.of_name(arch, pretrained)
+        kinds.refuse_unread(arch, config)
+        own, known, file = config.get("quick_gelu", False), None, None
+        if pretrained is not None:
+            tokenizers.refuse_missing(arch)
+            known = facts.of_name(arch, pretrained)
+        if quick_gelu == "known":
+            if pretrained is not None and known is None:
+                file = _File.read(arch, pretrained, folder)
+                known = file.known
+            quick_gelu = None if known is None else known.quick_gelu
         inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.clip = weights.build_clip(arch, quick_gelu)
-        _refuse_other_kinds(arch, self.clip)
         if pretrained is not None:
-            path = weights.find(arch, pretrained, folder)
-            found = checkpoint.read(path)
+            file = _File.read(arch, pretrained, folder) if file is None else file
             if known is None:
-                known = facts.of_file(path, found.openai)
-                inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
-            elif found.openai and not known.quick_gelu:
-                raise InputError(f"{path} is one of OpenAI's archives, and {pretrained} stands for other weights")
-            weights.load(self.clip, found, path, arch)
-            facts.tell(inputs, path)
+                inputs = facts.settle(arch, own, pretrained, file.known, quick_gelu, mean, std)
+            elif file.found.openai and not known.quick_gelu:
+                raise InputError(f"{file.path} is one of OpenAI's archives, and {pretrained} stands for other weights")
+            weights.load(self.clip, file.found, file.path, arch)
+            facts.tell(inputs, file.path)
+            tokenizers.look_in(arch, _tokenizer_places(arch, file.path, folder))
         self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
         self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.readers: list[tuple[Tail, Edit | None]] = []
+        self.readers: WeakSet[nn.Module] = WeakSet()
         self.clip.requires_grad_(False).eval()
 
     def set_precision(self, precision: str) -> None:
-        """Casts the frozen weights, as open_clip does, to 'fp32', 'bf16' or 'fp16'. It cannot be undone."""
+        """Casts the frozen weights to 'fp32', 'bf16' or 'fp16', as open_clip does its own. It cannot be undone."""
         if precision not in DTYPES:
             raise InputError(f"precision is {precision!r}; choose one of {', '.join(DTYPES)}")
         if precision == self.precision:
             return
         if self.precision != "fp32":
             raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
-        convert_weights_to_lp(self.clip, dtype=DTYPES[precision])
+        cast(self.clip, DTYPES[precision])
         keep_norms_fp32(self.clip)
         self.precision = precision
 
 
-def _refuse_other_kinds(arch: str, clip: nn.Module) -> None:
-    visual = clip.visual
-    if not hasattr(visual, "class_embedding") or getattr(visual, "attn_pool", None) is not None:
-        raise InputError(f"{arch} is no ViT with a class token, which is what the methods read")
-    if type(visual.transformer.resblocks[0]).__name__ != "ResidualAttentionBlock":
-        raise InputError(f"{arch} has blocks of its own kind, and the methods read CLIP's plain ones")
-    if not hasattr(clip, "token_embedding"):
-        raise InputError(f"{arch} has a text tower of its own kind; only CLIP's plain one is read")
+class _File(NamedTuple):
+    """The file of weights, what it holds, and what it says of itself."""
+
+    path: Path
+    found: checkpoint.Checkpoint
+    known: facts.Facts | None
+
+    @classmethod
+    def read(cls, arch: str, pretrained: str, folder: str) -> "_File":
+        path = weights.find(arch, pretrained, folder)
+        found = checkpoint.read(path)
+        return cls(path, found, facts.of_file(path, found.openai))
+
+
+def _tokenizer_places(arch: str, path: Path, folder: str) -> list[Path]:
+    beside = [path.parent] if path.name in (*snapshot.OPEN_CLIP, *snapshot.TRANSFORMERS) else []
+    name = tokenizers.name_of(arch)
+    return [*beside, *([] if name is None else [Path(folder) / name])]
+
+
+def cast(clip: nn.Module, dtype: torch.dtype) -> None:
+    """Casts all weights but those of norms and embeddings, of positions, and the logits' scale and bias."""
+    for module in clip.modules():
+        if isinstance(module, NORMS | nn.Embedding):
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            if name not in FP32:
+                parameter.data = parameter.data.to(dtype)
+
+
+class Fp32Norm(nn.Module):
+    """A norm of another library that computes in fp32 and casts back."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the norm."""
+        return self.norm(x.float()).to(x.dtype)
 
 
 def keep_norms_fp32(module: nn.Module) -> None:
@@ -85,5 +126,7 @@ def keep_norms_fp32(module: nn.Module) -> None:
             norm = LayerNormFp32(child.normalized_shape, eps=child.eps)
             norm.weight, norm.bias = child.weight, child.bias
             setattr(module, name, norm.eval())
+        elif isinstance(child, nn.LayerNorm) and not isinstance(child, LayerNormFp32):
+            setattr(module, name, Fp32Norm(child))
         else:
             keep_norms_fp32(child)

@@ -13,6 +13,8 @@ from ..errors import InputError
 WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 NO_WEIGHTS = re.compile(r"(?:^|\.)(?:position_ids|attn_mask)$")  # constants that some versions kept with the weights
 CLIP = ("visual.class_embedding", "visual.conv1.weight")  # by either of them a CLIP is found in a file
+TIMM = "visual.trunk.blocks.0.norm1.weight"  # and by this one that has a tower of timm's
+TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
 TRANSFORMERS = "vision_model.embeddings.class_embedding"
 # What a model is called within a larger one.
 WITHIN = re.compile(
@@ -80,13 +82,19 @@ def unwrapped(state: dict[str, Tensor], path: Path, anchors: tuple[str, ...]) ->
     return {name.removeprefix(prefix): tensor for name, tensor in clean.items() if name.startswith(prefix)}
 
 
-def as_open_clip(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """A CLIP's state dict in open_clip's names, from its own, OpenAI's or transformers'; others as they come."""
-    state = unwrapped(state, path, (*CLIP, TRANSFORMERS))
+def as_open_clip(state: dict[str, Tensor], path: Path, apart: bool = False) -> dict[str, Tensor]:
+    """A CLIP's state dict in open_clip's names, from its own, OpenAI's or transformers'; others as they come.
+
+    `apart`: whether the text tower is one of its own, under `text.`, in the model that is to be filled.
+    """
+    state = unwrapped(state, path, (*CLIP, TIMM, TRANSFORMERS))
     if TRANSFORMERS in state and "text_model.embeddings.token_embedding.weight" in state:
-        return _from_transformers(state, path)
-    if "text.token_embedding.weight" in state and "token_embedding.weight" not in state:  # as a tower of its own
+        state = _from_transformers(state, path)
+    is_apart = "text.token_embedding.weight" in state and "token_embedding.weight" not in state
+    if is_apart and not apart:
         return {name.removeprefix("text."): tensor for name, tensor in state.items()}
+    if apart and "token_embedding.weight" in state:
+        return {f"text.{name}" if name.startswith(TEXT) else name: tensor for name, tensor in state.items()}
     return state
 
 

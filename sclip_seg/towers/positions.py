@@ -17,8 +17,12 @@ RULES = {
 }
 
 
-def resample(table: Tensor, native: tuple[int, int], grid: tuple[int, int], rule: str = "sclip") -> Tensor:
+def resample(
+    table: Tensor, native: tuple[int, int], grid: tuple[int, int], rule: str = "sclip", prefix: int = 1
+) -> Tensor:
     """The (1 + h0·w0, C) table of the `native` grid (h0, w0), resampled to `grid` (h, w): (1 + h·w, C), fp32.
+
+    The first row, or the first `prefix` rows, are of tokens that are no patches.
 
     'sclip' (SCLIP, NACLIP, ClearCLIP and most others): bicubic, called with the scale factor (h + 0.1)/h0, which shifts
     the sampling grid by up to a tenth of a patch at the far edge; left alone whenever the *number* of patches is the
@@ -34,6 +38,6 @@ def resample(table: Tensor, native: tuple[int, int], grid: tuple[int, int], rule
         target = {"scale_factor": ((grid[0] + 0.1) / native[0], (grid[1] + 0.1) / native[1])}
     else:
         target = {"size": grid}
-    picture = table[1:].float().T.reshape(1, -1, *native)
+    picture = table[prefix:].float().T.reshape(1, -1, *native)
     picture = F.interpolate(picture, **target, mode=mode, align_corners=False, antialias=antialias)
-    return torch.cat([table[:1].float(), picture[0].flatten(1).T])
+    return torch.cat([table[:prefix].float(), picture[0].flatten(1).T])

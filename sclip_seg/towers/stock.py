@@ -6,6 +6,7 @@ import open_clip
 
 from ..errors import InputError
 from . import snapshot
+from .kinds import refuse_unread
 
 # What transformers leaves out of a CLIPModel's config.json.
 VISION = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, image_size=224, patch_size=32)
@@ -17,21 +18,6 @@ def config_of(arch: str) -> dict:
     if not isinstance(arch, str) or arch not in open_clip.list_models():
         raise InputError(f"open_clip {open_clip.__version__} has no model {arch!r}; see open_clip.list_models()")
     return open_clip.get_model_config(arch)
-
-
-def refuse_unread(arch: str, config: dict) -> None:
-    """Refuses, before anything is built or fetched, what no method reads. Raises InputError."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    if "hf_model_name" in text:
-        raise InputError(
-            f"{arch} has a text tower of Hugging Face's ({text['hf_model_name']}); only CLIP's own is read"
-        )
-    if "timm_model_name" in vision:
-        raise InputError(f"{arch} has a picture tower of timm's ({vision['timm_model_name']}); only CLIP's own is read")
-    if "multimodal_cfg" in config or config.get("custom_text"):
-        raise InputError(f"{arch} has a text tower of its own kind; only CLIP's plain one is read")
-    if isinstance(vision.get("layers"), list | tuple):
-        raise InputError(f"{arch} is a ResNet, and the methods read a ViT with a class token")
 
 
 def named(arch: str, pretrained: str | None) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..registry import ATTENTION, TAILS
 from ..settings import Real
 from .attention import Attention, AttentionMaps, softmax
-from .block import feed_forward, run_block
+from .block import run_block
 from .edit import Edit
 from .trace import QKV, Trace, position, relative
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..regions.provider import RegionProvider
     from ..words.text import TextBank
     from .encoder import DenseCLIP
+    from .tower import Tower
 
 Gathered = Tensor | dict[str, "Gathered"]
 """What is kept of windows: a tensor, or several by name; the first axis is that of the windows."""
@@ -46,6 +47,8 @@ class Tail(nn.Module):
     """Whether `read` looks at the whole picture as one window, beside its windows."""
     beside: tuple[str, ...] = ()
     """Texts of no class that `TextBank.beside` shall hold."""
+    needs_class_token: bool | tuple[str, ...] = False
+    """Whether it reads the tower's class token; or the names of settings, any of which makes it do so."""
     looks_across: bool = False
     """Whether patches look at all windows of a picture in the last block, as `attention_across` then shows."""
 
@@ -71,8 +74,8 @@ class Tail(nn.Module):
         """
         return (-2,)
 
-    def edit(self, visual: nn.Module) -> Edit | None:
-        """What the method changes in the trunk itself, given the tower's image encoder: nearly all nothing, None."""
+    def edit(self, tower: Tower) -> Edit | None:
+        """What the method changes in the trunk itself, given the tower: nearly all nothing, None."""
         return None
 
     def views(self, image: Tensor) -> Tensor:
@@ -88,8 +91,8 @@ class Tail(nn.Module):
         return trace.once((self, "features", id(text)), lambda: self(trace, text))
 
     def summary(self, trace: Trace) -> Tensor:
-        """A unit feature of each window as a whole, (N, D), fp32: the class token's, as CLIP was trained."""
-        return trace.class_features(run_block(trace.blocks[-1], trace.before(-1)))
+        """A unit feature of each window as a whole, (N, D), fp32, as CLIP was trained: the class token's, or pooled."""
+        return trace.class_features(run_block(trace.blocks[-1], trace.before(-1), trace.grid, trace.prefix))
 
     def score(self, trace: Trace, text: TextBank) -> Tensor:
         """Scores (N, Q, h, w) of the windows' patches, fp32: their cosines with the queries.
@@ -175,12 +178,11 @@ class LastBlock(Tail):
 
     def close(self, trace: Trace, t: QKV, attention: Attention | Tensor) -> Tensor:
         """The block's output (N, T, C) with that attention."""
-        block = trace.blocks[-1]
-        out = block.ls_1(t.output(attention @ t.v)) * self.attention_scale
+        out = t.output(attention @ t.v) * self.attention_scale
         if self.residual:
             out = trace.before(-1) + out
         if self.mlp:
-            out = out + feed_forward(block, out)
+            out = out + t.block.feed_forward(out)
         return out
 
 
@@ -214,7 +216,7 @@ class SecondPath(Tail):
         tokens = trace.before(path[0])
         for block in path:
             t = trace.qkv(block)
-            tokens = tokens + trace.blocks[block].ls_1(t.output(self.attend(t) @ t.v))
+            tokens = tokens + t.output(self.attend(t) @ t.v)
         return trace.patches(tokens)
 
     def attention_maps(self, trace: Trace, text: TextBank | None, block: int = -1) -> AttentionMaps:

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
+from .block import Block
 from .kept import on
 from .together import is_shared, once
+from .tower import Tower
 
 T = TypeVar("T")
 
@@ -45,17 +47,19 @@ def relative(blocks: Iterable[int], tower: int | None, depth: int) -> list[int]:
 class QKV:
     """What the attention of one block sees. Each projection is computed when it is first read, and only then.
 
-    `tokens` Y (N, T, C) is the block's input after its first LayerNorm; the first `prefix` tokens are no patches.
+    `tokens` Y (N, T, C) is the block's input as its projections read it, in most after the first LayerNorm; the first
+    `prefix` tokens are no patches. q and k are as the block compares them, normed and turned by their place where it
+    does so.
     """
 
-    attn: nn.Module
+    block: Block
     tokens: Tensor
     grid: tuple[int, int]
     prefix: int = 1
 
     @property
     def heads(self) -> int:
-        return self.attn.num_heads
+        return self.block.heads
 
     @property
     def scale(self) -> float:
@@ -64,11 +68,10 @@ class QKV:
 
     def split(self, projected: Tensor) -> Tensor:
         """(N, T, C) -> (N, heads, T, d)."""
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return self.block.split(projected)
 
     def _project(self, part: int) -> Tensor:
-        rows = slice(part * self.tokens.shape[-1], (part + 1) * self.tokens.shape[-1])
-        return self.split(F.linear(self.tokens, self.attn.in_proj_weight[rows], self.attn.in_proj_bias[rows]))
+        return self.block.project(part, self.tokens, self.grid, self.prefix)
 
     @cached_property
     def q(self) -> Tensor:
@@ -86,33 +89,45 @@ class QKV:
         return self._project(2)
 
     def output(self, heads: Tensor) -> Tensor:
-        """Joins (N, heads, T, d) and applies W_o and b_o: (N, T, C)."""
-        return self.attn.out_proj(heads.transpose(1, 2).flatten(2))
+        """Joins (N, heads, T, d) and applies W_o and b_o, and LayerScale where there is one: (N, T, C)."""
+        return self.block.output(heads.transpose(1, 2).flatten(2))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
-    """The frozen parts that the end of a network is read with, whatever went through it.
+    """The frozen network that windows go through, whatever went through it; they are normalised by `mean` and `std`."""
 
-    `patch` pixels a patch; windows are normalised by `mean` and `std`; the first `prefix` tokens are no patches.
-    """
-
-    blocks: nn.ModuleList
-    ln_post: nn.Module
-    proj: Tensor
-    patch: int
+    tower: Tower
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    prefix: int = 1
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.tower.blocks
 
     @property
     def depth(self) -> int:
         """Number of blocks."""
-        return len(self.blocks)
+        return len(self.tower.blocks)
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return self.tower.patch
+
+    @property
+    def prefix(self) -> int:
+        """How many tokens, the first ones, are no patches."""
+        return self.tower.prefix
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that the blocks compute in."""
+        return self.tower.dtype
 
     def joint(self, tokens: Tensor) -> Tensor:
-        """(N, T, C) -> joint space (N, T, D): LN_post, then proj."""
-        return self.ln_post(tokens) @ self.proj
+        """(N, T, C) -> joint space (N, T, D), token by token: LN_post and proj of a tower with a class token."""
+        return self.tower.joint(tokens)
 
     def rgb(self, image: Tensor) -> Tensor:
         """Normalised pixels (..., 3, H, W) as RGB in [0, 1], fp32."""
@@ -153,12 +168,16 @@ class Trace(Trunk):
         """What the attention of `block` saw; kept where several readers may ask."""
         block = position(block, self.depth)
         if block not in self._seen:
-            module = self.blocks[block]
-            seen = QKV(module.attn, module.ln_1(self.before(block)), self.grid, self.prefix)
+            seen = self.looked(block, self.before(block))
             if not is_shared():
                 return seen
             self._seen[block] = seen
         return self._seen[block]
+
+    def looked(self, block: int, x: Tensor, prefix: int | None = None) -> QKV:
+        """What the attention of `block` sees of tokens x (N, T, C) in place of its input; `prefix` are no patches."""
+        own = self.blocks[block]
+        return QKV(own, own.normed(x), self.grid, self.prefix if prefix is None else prefix)
 
     @property
     def pixels(self) -> Tensor:
@@ -166,8 +185,11 @@ class Trace(Trunk):
         return self.rgb(self.image)
 
     def class_features(self, tokens: Tensor) -> Tensor:
-        """Unit joint-space feature of the class token of (N, T, C) tokens, (N, D), fp32."""
-        return F.normalize(self.joint(tokens[:, 0]).float(), dim=-1)
+        """The tower's own unit feature of windows (N, D), fp32, by their tokens (N, T, C) after the last block.
+
+        It is that of the class token, or what the tower pools its tokens to.
+        """
+        return F.normalize(self.tower.pooled(tokens).float(), dim=-1)
 
     def fold(self, patches: Tensor) -> Tensor:
         """(N, h·w, C) -> (N, C, h, w)."""

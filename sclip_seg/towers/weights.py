@@ -3,10 +3,7 @@
 import hashlib
 import logging
 import os
-import socket
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import open_clip
 import torch
@@ -15,8 +12,9 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_p
 from torch import Tensor
 
 from ..errors import InputError
+from ..hosts import answers
 from . import checkpoint, facts, snapshot
-from .layouts import as_open_clip, other_layout
+from .layouts import TIMM, as_open_clip, other_layout
 from .stock import config_of
 
 SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
@@ -27,14 +25,14 @@ SHIPPED = {name: TOY / f"{name}.safetensors" for name in facts.SHIPPED}
 open_clip.add_model_config(TOY / "toy.json")
 
 
-def build_clip(arch: str, quick_gelu: bool | None = None) -> torch.nn.Module:
-    """open_clip's model `arch` with random weights, fp32, on the CPU; None leaves the activation to its config."""
+def build_clip(arch: str, quick_gelu: bool | None = None, device: str = "cpu") -> torch.nn.Module:
+    """open_clip's model `arch` with random weights, fp32; None leaves the activation to its config."""
     own = config_of(arch).get("quick_gelu", False)
     other = {"quick_gelu": False} if quick_gelu is False and own else {}
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it warns that the weights are random; they are loaded next
     try:
-        return open_clip.create_model(arch, force_quick_gelu=bool(quick_gelu), **other)
+        return open_clip.create_model(arch, force_quick_gelu=bool(quick_gelu), device=device, **other)
     finally:
         logging.root.setLevel(level)
 
@@ -91,16 +89,8 @@ def _in_hub_cache(source: dict) -> Path | None:
 
 
 def _reachable(source: dict) -> bool:
-    """Whether the host answers at all; the hub's client takes a minute of retries to find out."""
-    if urllib.request.getproxies():
-        return True
-    address = urlsplit(constants.ENDPOINT if source.get("hf_hub") else source["url"])
-    try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname, port), timeout=10).close()
-    except OSError:
-        return False
-    return True
+    """Whether the host answers at all."""
+    return answers(constants.ENDPOINT if source.get("hf_hub") else source["url"])
 
 
 def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
@@ -119,12 +109,14 @@ def _how_to_get(arch: str, tag: str, source: dict, folder: str) -> str:
 
 def load(model: torch.nn.Module, found: checkpoint.Checkpoint, path: Path, arch: str) -> None:
     """Puts the weights that `path` holds into open_clip's `model`; every name and shape must fit."""
-    state = as_open_clip(found.state, path)
     own = model.state_dict()
-    if state.keys() != own.keys() and (layout := other_layout(set(state))):
+    state = as_open_clip(found.state, path, apart="text.token_embedding.weight" in own)
+    both_of_timm = TIMM in own and TIMM in state
+    if state.keys() != own.keys() and not both_of_timm and (layout := other_layout(set(state))):
         raise InputError(f"{path} holds {layout}; a CLIP of open_clip's, OpenAI's or transformers' is read")
-    if "logit_scale" in state and state["logit_scale"].numel() == 1:
-        state["logit_scale"] = state["logit_scale"].reshape(own["logit_scale"].shape)
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and name in own and state[name].numel() == 1:
+            state[name] = state[name].reshape(own[name].shape)
     fill(model, state, path, arch, "Is the backbone the right one?")
 
 

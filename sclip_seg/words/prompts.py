@@ -4,15 +4,15 @@ import json
 import re
 import warnings
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
-import open_clip
-from torch import Tensor, nn
+from torch import nn
+
+from .text_tower import parts_of
+from .tokenizers import most_tokens, name_of, token_lists
 
 KNOWN = Path(__file__).parents[1] / "toy"  # ARCH.words.json: the words that the captions of a tower's training used
 SHOWN = 3  # queries in a warning
-tokenizer = cache(open_clip.get_tokenizer)  # each is built from a file of merges
 
 
 def tell_of_prompts(clip: nn.Module, arch: str, queries: list[str], templates: tuple[str, ...]) -> None:
@@ -23,17 +23,17 @@ def tell_of_prompts(clip: nn.Module, arch: str, queries: list[str], templates: t
 
 
 def _cut(arch: str, context: int, queries: list[str], templates: tuple[str, ...]) -> str:
-    if max(map(_most_tokens, queries)) + max(map(_most_tokens, templates)) <= context:
+    if name_of(arch) is None and max(map(most_tokens, queries)) + max(map(most_tokens, templates)) <= context:
         return ""  # as nearly always, and nothing needs to be split into tokens
-    around = int(_lengths(_tokens(arch, [template.replace("{}", "") for template in templates])).max())
-    own = _lengths(_tokens(arch, queries)).tolist()
+    around = max(map(len, token_lists(arch, [template.replace("{}", "") for template in templates])))
+    own = [len(tokens) for tokens in token_lists(arch, queries)]
     longest, seen = {}, defaultdict(list)
     for query, length in zip(queries, own, strict=True):
         if length + around + 2 > context:  # the two joined may have a token or two more
-            tokens = _tokens(arch, [template.format(query) for template in templates])
-            if (most := int(_lengths(tokens).max())) > context:
+            tokens = token_lists(arch, [template.format(query) for template in templates])
+            if (most := max(map(len, tokens))) > context:
                 longest[query] = most
-                seen[tuple(map(tuple, tokens[:, : context - 1].tolist()))].append(query)
+                seen[tuple(tuple(row[: context - 1]) for row in tokens)].append(query)
     if not longest:
         return ""
     some = ", ".join(f"{_short(query)} ({most})" for query, most in list(longest.items())[:SHOWN])
@@ -44,20 +44,6 @@ def _cut(arch: str, context: int, queries: list[str], templates: tuple[str, ...]
         f"{some}{more}"
         + (f"; {len(alike)} of them differ only beyond the cut, and are one query to the model" if alike else "")
     )
-
-
-def _tokens(arch: str, texts: list[str]) -> Tensor:
-    """Token ids (texts, L) of whole texts."""
-    return tokenizer(arch)(texts, context_length=max(map(_most_tokens, texts)))
-
-
-def _lengths(tokens: Tensor) -> Tensor:
-    return tokens.argmax(1) + 1  # the end-of-text token has the highest id
-
-
-def _most_tokens(text: str) -> int:
-    """A bound: a byte each, of the text as it is cleaned (one character may become three), and the two at the ends."""
-    return 3 * len(text.encode()) + 2 if not text.isascii() else len(text) + 2
 
 
 def _short(query: str) -> str:
@@ -82,7 +68,7 @@ def _unknown(clip: nn.Module, arch: str, queries: list[str]) -> str:
 
 def _has_unlearned(clip: nn.Module) -> bool:
     """Trained weights hold zeros for the tokens that no caption used; random ones know nothing that could be told."""
-    return bool((clip.token_embedding.weight == 0).all(1).any())
+    return bool((parts_of(clip).token_embedding.weight == 0).all(1).any())
 
 
 def _words(text: str) -> list[str]:

@@ -1,8 +1,9 @@
 """The text bank: every query of a vocabulary under every template, as one unit feature.
 
 Per query: encode each prompt, normalise, average, normalise again, as all official codes do. A prompt is at most some
-16 tokens long and the text tower is causal, so cutting the context to the longest prompt leaves the features as they
-are, to rounding; prompts go in large batches, shortest first, each distinct query once.
+16 tokens long, and where the text tower is causal and pooled at the prompt's end (`text_tower`), cutting the context to
+the longest prompt leaves the features as they are, to rounding; prompts go in large batches, shortest first, each
+distinct query once. A model's bias of its logits is the same for all queries, and moves no softmax.
 """
 
 import hashlib
@@ -15,14 +16,15 @@ from pathlib import Path
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import text_global_pool
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..files import write_atomically
-from .prompts import tell_of_prompts, tokenizer
+from .prompts import tell_of_prompts
+from .text_tower import encode_prompts, ends_of, parts_of, width_of
+from .tokenizers import tokenizer
 from .vocabulary import Vocabulary
 
 BATCH = 512
@@ -105,16 +107,10 @@ def bank_key(clip: nn.Module, arch: str, queries: Sequence[str], templates: Sequ
         "key": key,
         "versions": [torch.__version__, open_clip.__version__],
         "arch": [arch, open_clip.get_model_config(arch)],
-        "layers": sorted({type(module).__name__ for module in clip.transformer.modules()}),
+        "layers": sorted({type(module).__name__ for module in parts_of(clip).transformer.modules()}),
         "context": clip.context_length,
     }
     return hashlib.sha256(json.dumps(covered, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def width_of(clip: nn.Module) -> int:
-    """Length D of a text feature."""
-    projection = clip.text_projection
-    return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
 
 
 def _digest(content: str, features: Tensor) -> str:
@@ -149,28 +145,17 @@ def encode_queries(clip: nn.Module, arch: str, queries: list[str], templates: tu
     """Unit features (Q, D), fp32, of distinct queries; shows a progress bar over the prompts."""
     prompts = [template.format(query) for query in queries for template in templates]
     tokens = tokenizer(arch)(prompts, context_length=clip.context_length)
-    lengths = tokens.argmax(1) + 1  # the end-of-text token has the highest id
+    ends = ends_of(clip, tokens)
+    lengths = torch.full((len(tokens),), tokens.shape[1]) if ends is None else ends
     order = lengths.argsort(stable=True)
     device = next(clip.parameters()).device
     features = None
     with tqdm(total=len(prompts), desc="text bank", unit="prompt", leave=False, disable=None) as bar:
         for batch in order.split(BATCH):
-            encoded = encode_prompts(clip, tokens[batch, : lengths[batch].max()].to(device)).float()
+            own = tokens[batch, : lengths[batch].max()].to(device)
+            encoded = (clip.encode_text(own) if ends is None else encode_prompts(clip, own)).float()
             if features is None:
                 features = encoded.new_empty(len(prompts), encoded.shape[1])
             features[batch.to(device)] = F.normalize(encoded, dim=-1)
             bar.update(len(batch))
     return F.normalize(features.unflatten(0, (len(queries), len(templates))).mean(1), dim=-1)
-
-
-def encode_prompts(clip: nn.Module, tokens: Tensor) -> Tensor:
-    """`clip.encode_text` for token ids (B, L) with L up to the context's length: (B, D)."""
-    dtype = clip.transformer.get_cast_dtype()
-    length = tokens.shape[1]
-    x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
-    x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
-    x = clip.ln_final(x)
-    pooled = text_global_pool(x, tokens, getattr(clip, "text_pool_type", "argmax"))
-    pooled = pooled[0] if isinstance(pooled, tuple) else pooled  # open_clip before 3.0 returns the tokens too
-    projection = clip.text_projection
-    return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection

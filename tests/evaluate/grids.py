@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[2]
 # METHOD -> lines to print before failing, or a file to wait for after the first picture of the journal.
 STUB = f"""
 PATIENCE = {PATIENCE}
-import fcntl, json, os, sys, time
+import fcntl, json, os, signal, sys, time
 from pathlib import Path
 
+if sys.argv[1] == "--cells":
+    with open("calls.txt", "a") as calls:
+        calls.write(" ".join(["-", "--cells", *(Path(line[0]).stem for line in json.load(open(sys.argv[2])))]) + "\\n")
+    os.kill(os.getpid(), signal.SIGKILL)
 method = Path(sys.argv[1]).stem
 folder = Path(sys.argv[sys.argv.index("--work-dir") + 1])
 with open("calls.txt", "a") as calls:
@@ -52,7 +56,7 @@ result = {{"miou": does.get("miou", 50.0), "aacc": 60.0, "images": 2, "images_in
 class Stub:
     """`stub(*arguments)` runs `sclip-seg reproduce` with the program above; `stub.calls()` are its calls so far.
 
-    The program measures one cell, so each has a process of its own.
+    The program measures one cell, so each has a process of its own; one that is given several is killed.
     """
 
     def __init__(self, folder):
@@ -63,8 +67,8 @@ class Stub:
     def behave(self, **methods):
         Path("stub.json").write_text(json.dumps(methods))
 
-    def __call__(self, *arguments):
-        return tool.main(["--group", "1", *arguments], program=[sys.executable, "-S", str(self.script)])
+    def __call__(self, *arguments, group=1):
+        return tool.main([*arguments, "--group", str(group)], program=[sys.executable, "-S", str(self.script)])
 
     @staticmethod
     def calls():

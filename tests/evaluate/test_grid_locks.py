@@ -79,3 +79,20 @@ def test_a_cell_stays_taken_when_its_grid_is_killed(stub):
     grid._end()
     stub.behave()
     assert stub("--methods", "sclip", *TOY) == 0
+
+
+def test_a_group_that_the_machine_ends_goes_on_in_halves(stub, capsys):
+    """As where memory has run out: in the end each cell has a process of its own."""
+    assert stub("--methods", "clip", "sclip", "naclip", *TOY, group=32) == 0
+    calls = [call[2:] if call[1] == "--cells" else [Path(call[1]).stem] for call in stub.calls()]
+    assert calls == [["clip", "sclip", "naclip"], ["clip", "sclip"], ["clip"], ["sclip"], ["naclip"]]
+    printed = capsys.readouterr().out
+    assert printed.count("ended by signal 9") == 2
+    assert "done 3, skipped 0, failed 0" in printed
+
+
+def test_a_group_holds_what_can_go_together(stub):
+    """Of other data or other weights nothing is shared, and a slot that has nothing to do takes its part."""
+    stub("--methods", "clip", "sclip", "--datasets", "toy", "toy_stuff", "--backbones", "toy", group=32)
+    groups = [call[2:] for call in stub.calls() if call[1] == "--cells"]
+    assert groups == [["clip", "sclip"]] * 2

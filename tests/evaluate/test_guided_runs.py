@@ -24,6 +24,7 @@ GUIDE, AFFINITY = "model.backbone.tail.guide", "model.backbone.tail.affinity"
 PLACES = {method: [GUIDE] for method in ("proxyclip", "fsa", "gla_clip", "cass", "corrclip")}
 PLACES |= {"trident": [GUIDE, AFFINITY], "lposs": ["model.stages.0.guide"]}
 METHODS = tuple(PLACES)
+KINDS = ("proxyclip", "gla_clip", "trident", "lposs", "corrclip")  # windows alone, across, the whole, a stage, regions
 DINO, SAM = (f"{TINY_GUIDES[kind]['arch']}.random#[0-9a-f]+" for kind in ("TimmGuide", "SAMGuide"))
 GUIDES = dict.fromkeys(METHODS, DINO) | {"trident": rf"{DINO}\+{SAM}"}
 CERTAIN = "model.background_threshold=0"  # random towers are not sure of much
@@ -95,7 +96,7 @@ def test_benchmark_end_to_end(method, name, data):
     assert re.fullmatch(GUIDES[method], fields(result)["guides"])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_written_config_replays_to_the_same_score(method, data, stirred):
     make_tree("voc21", data, count=1)
     first, maps = evaluate(method, "first", options=stirred(method))
@@ -106,7 +107,7 @@ def test_written_config_replays_to_the_same_score(method, data, stirred):
     assert changed(maps, [np.array(Image.open(path)) for path in sorted(Path("again-maps").iterdir())]) == 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_batches_move_no_label(method, data, stirred):
     """Nor Trident's, whose mean similarity is that of all windows of a picture, whatever batches they come in."""
     make_tree("voc21", data, count=2)

@@ -88,7 +88,7 @@ def check(model: OpenVocabSegmentor, size: tuple[int, int]) -> None:
         assert weights.min() >= 0
         torch.testing.assert_close(weights.sum(), torch.tensor(1.0), rtol=0, atol=1e-5)
         mixed = weights.double().flatten() @ values.double().flatten(0, 1)
-        token = trunk.joint(trunk.blocks[-1].attn.out_proj(mixed.float()[None, None]))[0, 0]
+        token = trunk.joint(trunk.blocks[-1].output(mixed.float()[None, None]))[0, 0]
         score = model.text.features @ F.normalize(token.float(), dim=0)
         expected = cell_of(scores.tiles, scores.layout, y, x)
         torch.testing.assert_close(score, expected, rtol=0, atol=2e-5)

@@ -282,7 +282,7 @@ def test_the_weights_across_windows_are_those_of_the_scores(name, segmentor, pic
             box = picture.plan.around(y, x)
             row, column = picture.plan.cell(y - box[0], x - box[1], grid)
             mixed = weights.flatten() @ picture.gathered["values"].flatten(0, 1)
-            unit = F.normalize(picture.trunk.joint(picture.trunk.blocks[-1].attn.out_proj(mixed)[None])[0], dim=0)
+            unit = F.normalize(picture.trunk.joint(picture.trunk.blocks[-1].output(mixed)[None])[0], dim=0)
             found = tiles[picture.plan.boxes().index(box), :, row, column]
             torch.testing.assert_close(found, model.text.features @ unit, rtol=0, atol=1e-5)
 
@@ -295,5 +295,5 @@ def test_the_weights_of_a_window_are_those_of_its_features(build_dense, pictures
         values = values_on(trace, maps.grid)
         assert (maps.prefix, maps.grid, maps.weights.shape) == (0, (6, 8), (2, 1, 48, 48))
         torch.testing.assert_close(maps.weights.sum(-1), torch.ones(2, 1, 48))
-        mixed = trace.joint(trace.blocks[-1].attn.out_proj(maps.weights[:, 0] @ values))
+        mixed = trace.joint(trace.blocks[-1].output(maps.weights[:, 0] @ values))
     torch.testing.assert_close(features, mixed.transpose(1, 2).unflatten(2, (6, 8)), rtol=1e-4, atol=1e-5)

@@ -90,7 +90,7 @@ def test_no_other_method_edits_the_trunk(build_dense, pictures):
     trace = dense.trace(image, blocks=range(-5, 0))
     x = trace.states[-1]
     for index, block in enumerate(trace.blocks):
-        x = run_block(block, x)
+        x = run_block(block, x, trace.grid, trace.prefix)
         assert torch.equal(trace.hidden(index), x)
 
 
@@ -102,14 +102,14 @@ def test_an_edit_is_a_value():
 
 
 def test_channels_are_found_from_the_weights(build_dense):
-    visual = build_dense().clip.visual
+    dense = build_dense()
     with torch.no_grad():
-        visual.transformer.resblocks[1].mlp.c_proj.bias[[7, 30]] += 40
-    found = sinks(visual)
+        dense.clip.visual.transformer.resblocks[1].mlp.c_proj.bias[[7, 30]] += 40
+    found = sinks(dense.tower)
     assert {7, 30} <= {*found}
     assert len(found) == 8
-    assert found == sinks(visual)
-    assert RFCLIP("found").edit(visual).channels == found
+    assert found == sinks(dense.tower)
+    assert RFCLIP("found").edit(dense.tower).channels == found
 
 
 def test_published_channels_are_of_their_towers(build_dense):

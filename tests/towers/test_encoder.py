@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from tiny_towers import build
 from torch import Tensor, nn
 
 import sclip_seg
 from sclip_seg.errors import InputError
-from sclip_seg.towers import weights
-from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.towers.positions import resample
 from sclip_seg.towers.trace import position
 
@@ -22,16 +20,33 @@ SOURCES = Path(sclip_seg.__file__).parent
 READ = {
     "visual": {
         *("conv1", "class_embedding", "positional_embedding", "ln_pre", "transformer", "ln_post", "proj"),
-        *("image_size", "modules"),
+        *("image_size", "modules", "pool_type", "final_ln_after_pool", "attn_pool"),
     },
-    "block": {"attn", "ln_1", "ls_1", "ln_2", "ls_2", "mlp"},
+    "module": {"attn", "ln_1", "ls_1", "mlp"},
+    "block": {"ln_2", "ls_2"},
     "mlp": {"gelu", "c_fc", "c_proj"},
-    "attn": {"in_proj_weight", "in_proj_bias", "out_proj", "num_heads"},
-    "clip": {
-        *("visual", "transformer", "token_embedding", "positional_embedding", "attn_mask", "ln_final"),
-        *("text_projection", "context_length", "parameters", "requires_grad_"),
+    "attn": {"in_proj_weight", "in_proj_bias", "out_proj", "num_heads", "embed_dim", "v_proj_weight"},
+    "clip": {"visual", "encode_text", "context_length", "parameters", "requires_grad_", "modules"},
+    "parts": {
+        *("transformer", "token_embedding", "positional_embedding", "attn_mask", "ln_final", "text_projection"),
+        *("text_eos_id",),
     },
 }
+READ_OF_TIMM = {
+    "trunk": {
+        *("patch_embed", "cls_token", "reg_token", "pos_embed", "no_embed_class", "num_prefix_tokens", "norm_pre"),
+        *("blocks", "norm", "attn_pool", "global_pool", "fc_norm", "head", "forward_head", "embed_dim"),
+    },
+    "module": {"attn", "norm1", "norm2", "mlp", "ls1", "ls2", "gamma_1", "gamma_2"},
+    "attn": {"qkv", "q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "norm", "proj", "rotate_half"},
+    "pool": {"kv", "proj", "mlp", "norm", "pos_embed", "out_features"},
+}
+# Where each is read: what measures and trains reads no weights, guides are timm's, and `kinds` looks at every kind.
+OWN = {
+    "towers": {"block.py", "own_tower.py", "encoder.py", "frozen.py"},
+    "words": {"text.py", "text_tower.py", "prompts.py"},
+}
+OF_TIMM = {"towers": {"timm_tower.py", "timm_blocks.py"}}
 
 
 def own_tokens(visual: nn.Module, image: Tensor, monkeypatch) -> tuple[Tensor, Tensor]:
@@ -180,79 +195,51 @@ def test_the_rule_reaches_the_trunk(build_dense, pictures):
         build_dense(positions="bilinear")
 
 
-def test_what_is_read_of_open_clip_is_pinned(build_dense):
-    read = {name: set() for name in READ}
-    apart = {"guide.py", "measure", "toy"}  # which reads timm's; what measures and trains, and reads no weights
-    for path in SOURCES.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())) if not apart & {*path.relative_to(SOURCES).parts} else ():
+def attributes(files: dict[str, set[str]], names: dict) -> dict[str, set[str]]:
+    """What these files read of things by these names."""
+    read = {name: set() for name in names}
+    for path in (SOURCES / shelf / file for shelf, found in files.items() for file in found):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
                 holder = getattr(node.value, "attr", getattr(node.value, "id", None))
-                if holder in READ and node.attr not in ("output", "tokens"):
+                if holder in read and node.attr not in (
+                    "output",
+                    "tokens",
+                    "run",
+                    "cls_emb",
+                    "named_children",
+                    "named_parameters",
+                ):
                     read[holder].add(node.attr)
+    return read
+
+
+def test_what_is_read_of_open_clip_is_pinned(build_dense):
+    read = attributes(OWN, READ)
+    read["parts"] -= {"eos_id"}  # of a text tower of its own
+    read["clip"] -= {"text"}  # which is that
     assert read == READ
     clip = build_dense().clip
     block = clip.visual.transformer.resblocks[-1]
-    things = dict(visual=clip.visual, block=block, attn=block.attn, mlp=block.mlp, clip=clip)
+    things = dict(visual=clip.visual, module=block, block=block, attn=block.attn, mlp=block.mlp, clip=clip, parts=clip)
     for name, thing in things.items():
-        missing = [attribute for attribute in READ[name] if not hasattr(thing, attribute)]
+        missing = [attribute for attribute in READ[name] - {"v_proj_weight"} if not hasattr(thing, attribute)]
         assert not missing, f"open_clip's {name} has no {missing} any more"
 
 
-def test_weights_stay_as_they_are_and_no_gradient_is_kept(build_dense, pictures):
-    dense = build_dense()
-    before = weights.digest(dense.clip)
-    assert before == dense.digest
-    for size in ((32, 32), (48, 24), (64, 64)):
-        features = dense(pictures(1, *size))
-        assert not features.requires_grad
-        assert features.grad_fn is None
-    assert weights.digest(dense.clip) == before
-    assert not any(parameter.requires_grad for parameter in dense.parameters())
-    assert not any(module.training for module in dense.modules())
+def test_no_method_reads_into_a_block():
+    inner = {"module", "attn", "in_proj_weight", "out_proj", "ln_1", "ln_2", "ls_1", "mlp", "resblocks", "visual"}
+    for path in [*SOURCES.glob("methods/*.py"), *SOURCES.glob("picture/*.py"), SOURCES / "towers/tail.py"]:
+        read = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert read & inner <= {"mlp"}, path  # a setting of tails
 
 
-def test_digest_follows_every_weight(build_dense):
-    clip = build_dense().clip
-    first = weights.digest(clip)
-    with torch.no_grad():
-        clip.ln_final.bias[3] += 1e-6
-    assert weights.digest(clip) != first
-    assert len(first) == 12
-
-
-def test_random_weights_come_from_the_seed_alone(tiny):
-    settings = dict(arch=tiny, pretrained=None, tail=dict(type="LastBlock", attention="qk"))
-    torch.manual_seed(5)
-    first = DenseCLIP(**settings)
-    drawn = torch.rand(3)
-    torch.manual_seed(5)
-    assert torch.equal(torch.rand(3), drawn)  # building takes nothing from the caller's stream
-    assert DenseCLIP(**settings).digest == first.digest
-    assert DenseCLIP(**settings, seed=1).digest != first.digest
-
-
-def test_precision_is_switched_once(build_dense):
-    dense = build_dense()
-    dense.set_precision("fp32")
-    assert dense.dtype == torch.float32
-    with pytest.raises(InputError, match="'int8'"):
-        dense.set_precision("int8")
-    dense.set_precision("bf16")
-    dense.set_precision("bf16")
-    visual = dense.clip.visual
-    block = visual.transformer.resblocks[0]
-    assert {visual.conv1.weight.dtype, visual.proj.dtype, block.attn.in_proj_weight.dtype} == {torch.bfloat16}
-    assert {block.ln_1.weight.dtype, visual.ln_post.bias.dtype, visual.positional_embedding.dtype} == {torch.float32}
-    for other in ("fp16", "fp32"):
-        with pytest.raises(InputError, match="bf16 already"):
-            dense.set_precision(other)
-
-
-@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
-def test_half_precision_is_near_fp32(precision, tolerance, build_dense, pictures):
-    exact, rounded, image = build_dense(), build_dense(), pictures(1, 32, 32)
-    rounded.set_precision(precision)
-    features, expected = rounded(image), exact(image)
-    assert features.dtype == rounded.dtype
-    distance = F.normalize(features.float(), dim=1) - F.normalize(expected, dim=1)
-    assert 0 < distance.abs().max() < tolerance
+def test_what_is_read_of_timm_is_pinned():
+    assert attributes(OF_TIMM, READ_OF_TIMM) == READ_OF_TIMM
+    trunks = [build(kind).clip.visual.trunk for kind in ("siglip", "pe", "eva02")]
+    pools = [trunk.attn_pool for trunk in trunks[:2]]
+    blocks = [trunk.blocks[-1] for trunk in trunks]
+    things = dict(trunk=trunks, pool=pools, module=blocks, attn=[block.attn for block in blocks])
+    for name, found in things.items():
+        missing = [a for a in READ_OF_TIMM[name] if not any(hasattr(thing, a) for thing in found)]
+        assert not missing, f"timm's {name} has no {missing} any more"

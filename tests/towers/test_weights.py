@@ -217,11 +217,13 @@ def test_clips_own_pixel_statistics_are_the_default(donor):
     "vision",
     [
         {"image_size": 32, "layers": [1, 1, 1, 1], "width": 32, "patch_size": None},
-        {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16, "attentional_pool": True},
-        {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "avg", "timm_proj": "linear"},
+        {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16, "attentional_pool": "cascade"},
+        {"image_size": 32, "timm_model_name": "resnet18", "timm_pool": "avg", "timm_proj": "linear"},
+        {"image_size": 224, "timm_model_name": "vit_small_patch16_rope_mixed_224", "timm_proj": "linear"},
+        {"image_size": 224, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "max", "timm_proj": "linear"},
         {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16, "qk_norm": True},
     ],
-    ids=["resnet", "attentional pool", "timm", "blocks of another kind"],
+    ids=["resnet", "two attentional pools", "timm", "positions of another kind", "pool", "blocks of another kind"],
 )
 def test_towers_that_the_methods_cannot_read_are_refused(vision, register):
     if "qk_norm" in vision and "qk_norm" not in inspect.signature(open_clip.CLIPVisionCfg).parameters:

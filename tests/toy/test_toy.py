@@ -1,5 +1,6 @@
 """The toy world with its shipped weights: what the papers report shows in really learned weights."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,32 @@ METHODS = choices(ROOT / "configs")["method"]
 
 @pytest.fixture(scope="module")
 def evaluate(world):  # noqa: F811
-    """`evaluate(method, dataset, *options)`: the result, its label maps under `labels`; each cell once."""
+    """`evaluate(method, dataset, *options)`: the result, its label maps under `labels`; each cell once.
+
+    All methods on the first dataset go through its pictures together.
+    """
     done = {}
 
-    def run(method, dataset="toy", *options):
-        cell = (method, dataset, *options)
-        if cell not in done:
-            place = world / "-".join(cell).replace("=", "-")
-            arguments = [str(ROOT / "configs" / f"{method}.py"), "--dataset", dataset, "--backbone", "toy"]
-            arguments += ["--work-dir", str(place), "--out", str(place / "labels")]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.chdir(world)
-                assert tool.main([*arguments, "--cfg-options", *QUIET, *options]) == 0
-            done[cell] = result_of(place) | {"labels": place / "labels"}
-        return done[cell]
+    def line(method, dataset="toy", *options):
+        place = "-".join((method, dataset, *options)).replace("=", "-")
+        arguments = [str(ROOT / "configs" / f"{method}.py"), "--dataset", dataset, "--backbone", "toy"]
+        arguments += ["--work-dir", place, "--out", str(Path(place, "labels"))]
+        return world / place, [*arguments, "--cfg-options", *QUIET, *options]
 
+    def measure(cells):
+        lines = {cell: line(*cell) for cell in cells}
+        (world / "cells.json").write_text(json.dumps([arguments for _, arguments in lines.values()]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(world)
+            assert tool.main(["--cells", "cells.json"]) == 0
+        done.update({cell: result_of(place) | {"labels": place / "labels"} for cell, (place, _) in lines.items()})
+
+    def run(method, dataset="toy", *options):
+        if (method, dataset, *options) not in done:
+            measure([(method, dataset, *options)])
+        return done[(method, dataset, *options)]
+
+    measure([(method, "toy") for method in METHODS])
     return run
 
 

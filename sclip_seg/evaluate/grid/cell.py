@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...axes import short
 from ...config import load_config
 from ...data.check import check_dataset
 from ...data.digest import digest_of
@@ -34,7 +35,7 @@ class Cell:
     @property
     def key(self) -> str:
         """METHOD[-VARIANT]/BACKBONE/DATASET: the cell's name, and its folder below the grid's."""
-        return f"{self.row}/{self.backbone}/{self.dataset}"
+        return f"{self.row}/{short(self.backbone)}/{short(self.dataset)}"
 
 
 @dataclass(frozen=True)

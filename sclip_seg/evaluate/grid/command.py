@@ -3,7 +3,8 @@
   sclip-seg reproduce --table sclip-main
   sclip-seg reproduce --methods sclip naclip --datasets voc21 voc20
   sclip-seg reproduce --table clearclip-ablation --datasets toy --backbones toy
-  sclip-seg reproduce --methods sclip --datasets voc21 --vary model.logit_scale=30,40,50 --vary model.min_area=0,0.1
+  sclip-seg reproduce --methods sclip --datasets voc21 \\
+      --vary model.logit_scale=30,40,50 --vary model.min_area=0,0.1
   sclip-seg reproduce --table protocol --methods sclip --datasets voc21
   sclip-seg reproduce --check tests/expectations/toy.json
 
@@ -26,9 +27,10 @@ from pathlib import Path
 
 import sclip_seg_cli
 
+from ...axes import check
 from ...command import Parser, at_least_one, percent, run
 from ...config import CONFIGS, choices, method_file, names_in
-from ...errors import InputError, near
+from ...errors import InputError
 from ...options import parse_options
 from . import compare, gate, protocol, sweep
 from .cell import Cell, Request
@@ -148,9 +150,7 @@ def plan(options: argparse.Namespace, expected: gate.Expectations | None) -> lis
         folder = folders.get(cell.method, CONFIGS)
         have = choices(folder)
         for axis in ("method", "dataset", "backbone"):
-            name = getattr(cell, axis)
-            if name not in have[axis]:
-                raise InputError(f"there is no {axis} {name!r}{near(name, have[axis])}")
+            check(axis, getattr(cell, axis), have[axis])
         several = [cell] if options.table != [PROTOCOL] else protocol.cells(folder / f"{cell.method}.py", cell, common)
         for one in several:
             requests[one.key] = Request(one, options.work_dir, folder, limit, common, options.labels)

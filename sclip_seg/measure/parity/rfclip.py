@@ -71,7 +71,9 @@ def inside(reference: Reference, group: Group, own: dict) -> Iterator[Part]:
 
 def flagged(trace: Trace, edit) -> Tensor:
     """Which patches stand out after each block, before the filter, (L, P)."""
-    return torch.cat([edit.flagged(run_block(b, trace.before(i))[:, 1:]) for i, b in enumerate(trace.blocks)])
+    at = trace.grid, trace.prefix
+    outputs = (run_block(block, trace.before(index), *at) for index, block in enumerate(trace.blocks))
+    return torch.cat([edit.flagged(output[:, trace.prefix :]) for output in outputs])
 
 
 class Photo(Looked):

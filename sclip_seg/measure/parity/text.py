@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...towers.encoder import DenseCLIP
-from ...words.text import encode_prompts
+from ...words.text_tower import encode_prompts
 from .outcome import CLOSE, Part, differing, gap
 from .reading import Check, File, reads
 from .reference import Reference

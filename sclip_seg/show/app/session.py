@@ -14,6 +14,8 @@ import numpy as np
 from ...data.loading import read_picture
 from ...drawing import overlay, shares
 from ...errors import InputError
+from ...registry import Parts, one_of_each
+from ...towers.together import Together, sharing
 from ...words.read import split_words
 from ..heat import heat
 from ..predictor import Predictor, load
@@ -95,6 +97,7 @@ class Session:
     def __init__(self, device: str | None = None, kept: int = KEPT) -> None:
         self.device, self.kept = device, kept
         self.models: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
+        self.parts = Parts()
 
     def model(self, method: str, backbone: str) -> Predictor:
         """The model of a method, built unless it is one of the last few."""
@@ -102,7 +105,8 @@ class Session:
         if key not in self.models:
             while len(self.models) >= self.kept:
                 self.models.popitem(last=False)
-            self.models[key] = load(method, backbone, device=self.device)
+            with one_of_each(self.parts):  # methods of one backbone have one tower
+                self.models[key] = load(method, backbone, device=self.device)
         self.models.move_to_end(key)
         return self.models[key]
 
@@ -112,7 +116,7 @@ class Session:
         check(wish)
         words = split_words(wish.words)  # refuses what is wrong with them before models are loaded; reads no file
         background = split_words(wish.background) if wish.background.strip() else None
-        with heard() as notes:
+        with heard() as notes, sharing(Together()):
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: loading")
                 model = self.model(method, wish.backbone)
@@ -127,7 +131,7 @@ class Session:
         """What a point (y, x) of a picture looks at under each method; words are needed by those with feedback only."""
         looks = []
         check(wish)
-        with heard():
+        with heard(), sharing(Together()):
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: attention")
                 model = self.model(method, wish.backbone)
