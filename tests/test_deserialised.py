@@ -85,6 +85,7 @@ ALLOWED = {
     ("sclip_seg/regions/pretrained.py", "?.from_pretrained"): (2, "safetensors only; and JSON"),
     ("sclip_seg/regions/store.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/bank.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
+    ("sclip_seg/regions/head.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     # text
     ("sclip_seg/words/text.py", "safe_open"): (1, "safetensors"),
     ("sclip_seg/words/prompts.py", "json.loads"): (1, "plain data: the words of the shipped toy"),

@@ -1,6 +1,7 @@
 """Pooled intersection over union, as the benchmarks count it, in integers."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..data.labels import IGNORE, LabelRule
 from ..data.notes import keys_of, notes_on
 from ..errors import InputError
+from .relations import Fathers, Relations, excused, scores, taken_for_fathers
 
 
 @METRICS.register_module()
@@ -22,14 +24,35 @@ class PooledIoU(BaseMetric):
     IoU_c = I_c / U_c; classes that occur neither in labels nor in predictions are left out of the means. This is
     mmseg's `IoUMetric`, counted in int64 (its float32 sums lose pixels beyond 2^24) and with the label maps checked.
 
+    Args:
+        relations: a file of which class excuses which (`Relations.load`): SG-IoU as well, in no column with IoU.
+        settings: of mmengine's metrics.
     Raises:
         InputError: a label beyond the classes, or a label map of another size than its picture.
     """
 
     default_prefix = ""
 
+    def __init__(self, relations: str | None = None, **settings: object) -> None:
+        super().__init__(**settings)
+        self.relations = None if relations is None else Relations.load(relations)
+
+    @cached_property
+    def fathers(self) -> Fathers:
+        """Of each class those that excuse it."""
+        classes = self.dataset_meta["classes"]
+        return [()] * len(classes) if self.relations is None else self.relations.of(classes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(3 + F, K), of a picture's counts."""
+        return 3 + max(map(len, self.fathers)), len(self.fathers)
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps the (3, K) counts of each picture: intersection, predicted and labelled pixels of each class."""
+        """Keeps the counts (3 + F, K) of each picture: intersection, predicted and labelled pixels of each class.
+
+        F more rows are the pixels of a class that are called one of its fathers, at most F.
+        """
         classes, rule = len(self.dataset_meta["classes"]), LabelRule.of(self.dataset_meta)
         for sample in data_samples:
             if "gt_sem_seg" not in sample:
@@ -46,8 +69,9 @@ class PooledIoU(BaseMetric):
                 beyond = label[(label >= classes) & (label != rule.ignore)].min()
                 value = int(rule.values_of(np.array([int(beyond)]))[0])
                 raise InputError(rule.fault(sample["seg_map_path"], value, int((label == beyond).sum()), classes))
-            by_class = torch.stack([counts.diagonal(), counts.sum(0), counts.sum(1)])
-            self.results.append((sample["sample_idx"], by_class.cpu().numpy()))
+            counts = counts.cpu().numpy()
+            by_class = counts.diagonal(), counts.sum(0), counts.sum(1), *taken_for_fathers(counts, self.fathers)
+            self.results.append((sample["sample_idx"], np.stack(by_class)))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The means over the pictures of all ranks, each counted once; `size` is how many there must be."""
@@ -59,23 +83,27 @@ class PooledIoU(BaseMetric):
         return self.compute_metrics(list(counts.values()))
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """The means, in percent, of (3, K) counts by picture; `per_class`, `images` and the rest are kept."""
-        agreement, predicted, labelled = np.sum(results, axis=0, dtype=np.int64)
+        """The means, in percent, of the counts by picture; `per_class`, `images` and the rest are kept."""
+        agreement, predicted, labelled, *others = np.sum(results, axis=0, dtype=np.int64)
         if not labelled.any():
             raise InputError(f"every pixel of the {len(results)} label maps is ignored: there is nothing to score")
-        with np.errstate(invalid="ignore"):
-            iou = 100 * agreement / (predicted + labelled - agreement)
-            accuracy = 100 * agreement / labelled
+        found = scores(agreement, agreement, predicted, labelled)
         self.images, self.predicted, self.labelled = len(results), predicted, labelled
+        names = keys_of(self.dataset_meta["classes"])
         self.per_class = {
             name: {"iou": _number(i), "acc": _number(a)}
-            for name, i, a in zip(keys_of(self.dataset_meta["classes"]), iou, accuracy, strict=True)
+            for name, i, a in zip(names, found["iou"], found["accuracy"], strict=True)
         }
-        return {
-            "mIoU": float(np.nanmean(iou)),
-            "mAcc": float(np.nanmean(accuracy)),
-            "aAcc": float(100 * agreement.sum() / labelled.sum()),
-        }
+        if self.relations is not None:
+            granted = agreement + excused(np.array(others), self.fathers, agreement, predicted)
+            excusing = scores(granted, agreement, predicted, labelled)
+            self.sg_iou = {
+                "relations": self.relations.told,
+                "mean": float(excusing["mean"]),
+                "per_class": {name: _number(i) for name, i in zip(names, excusing["iou"], strict=True)},
+            }
+        means = {"mIoU": "mean", "mAcc": "mean_accuracy", "aAcc": "all_accuracy"}
+        return {name: float(found[mean]) for name, mean in means.items()}
 
     def notes(self, pictures: Sequence[str], partial: bool) -> list[str]:
         """What cannot be meant, in sentences, after a score: of these pictures, of all or a part of a dataset."""

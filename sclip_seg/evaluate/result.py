@@ -16,10 +16,12 @@ from mmseg.datasets import BaseSegDataset
 
 from ..data.digest import label_rule
 from ..picture.segmentor import OpenVocabSegmentor
+from ..regions.head import ProposalHead
 from ..regions.provider import RegionProvider
 from ..towers.guide import Guide
 from ..version import __version__
 from ..words.experts import Experts
+from .relations import Relations
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "mmengine", "mmsegmentation", "numpy", "opencv-python")
 CODE = ("*.py", "*.txt", "*.json", "*.safetensors")
@@ -57,6 +59,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "labels": "+".join(describe(step) for step in own_steps(config)) or "all",
         "guides": "+".join(f"{name}#{digest}" for name, digest in guides(model)) or "none",
         **told_of_regions(model),
+        **told_of_metric(config),
         "precision": model.precision,
         "version": __version__,
     }
@@ -99,6 +102,8 @@ def without_places(part: dict | str) -> dict | str:
     for key in ("checkpoint", "maps", "bank"):
         if isinstance(part.get(key), str):
             plain[key] = _base_name(part[key])
+    if isinstance(part.get("head"), str):
+        plain["head"] = ProposalHead.load(part["head"]).told
     if isinstance(part.get("experts"), str):
         plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
@@ -117,6 +122,12 @@ def told_of_regions(model: OpenVocabSegmentor) -> dict[str, str]:
     bank = getattr(model.backbone.tail, "bank", None)
     told = {"regions": "+".join(providers), "memory": "" if bank is None else bank.told}
     return {key: text for key, text in told.items() if text}
+
+
+def told_of_metric(config: Config) -> dict[str, str]:
+    """What else than IoU is counted; nothing without."""
+    relations = config.test_evaluator.get("relations")
+    return {} if relations is None else {"metric": Relations.load(relations).told}
 
 
 def own_steps(config: Config) -> list[dict]:

@@ -84,6 +84,8 @@ class Run:
         lines = [self.runner.test_evaluator.metrics[0].table()]
         lines += [f"warning: {text}" for text in result["warnings"]]
         lines += [f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)"]
+        if "sg_iou" in result:
+            lines += [f"SG-IoU {result['sg_iou']['mean']:.2f}, which is no IoU  ({result['sg_iou']['relations']})"]
         lines += [result["signature"]]
         if result["skipped"]:
             whole = result["images"] + len(result["skipped"])
@@ -156,6 +158,7 @@ def describe(config: Config, runner: Evaluation, metrics: dict, total: int) -> d
         "foreground_miou": sum(foreground) / len(foreground) if foreground else None,
         "aacc": metrics["aAcc"],
         "macc": metrics["mAcc"],
+        **({} if metric.relations is None else {"sg_iou": metric.sg_iou}),
         "images": metric.images,
         "images_in_dataset": total,
         "partial": metric.images != total,

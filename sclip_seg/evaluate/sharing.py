@@ -59,7 +59,7 @@ class Disjoint(Sampler):
 class Journal(Hook):
     """Keeps the counts of each scored picture on disk, and with `resume` starts from those that are there.
 
-    One file a rank, a line a picture, each with a checksum: the counts (3, K), the key of all settings that they were
+    One file a rank, a line a picture, each with a checksum: the metric's counts, the key of all settings that they were
     measured with (`settings_of_counts`), the key of the picture's own two files, and the digests of what was written
     for it (`PictureFiles`). Counts of other settings are refused; a picture is measured again when its files have
     changed, or when what was written for it is not there. The resolved config lies beside, until `forget`.
@@ -101,8 +101,8 @@ class Journal(Hook):
             path = dataset.get_data_info(index)["img_path"]
             return all(hook.holds(runner, path, files.get(name)) for name, hook in self.outputs.items())
 
-        classes = len(dataset.metainfo["classes"])
-        return key, pictures, read(self.folder, key, pictures, classes, is_whole if self.outputs else None)
+        rows, classes = self.metric.shape
+        return key, pictures, read(self.folder, key, pictures, classes, is_whole if self.outputs else None, rows)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
         for index, counts in self.metric.results[self.written :]:
@@ -144,8 +144,9 @@ def read(
     pictures: Sequence[str],
     classes: int,
     is_whole: Callable[[int, dict], bool] | None = None,
+    rows: int = 3,
 ) -> dict[int, np.ndarray]:
-    """Counts (3, K) int64 by picture from all journals of `folder`, of those pictures that still have their key.
+    """Counts (rows, K) int64 by picture from all journals of `folder`, of those pictures that still have their key.
 
     A journal whose first line is damaged is not believed, and deleted.
     `is_whole`: asked for a picture's index and the digests of its files, whether they are still there.
@@ -171,7 +172,7 @@ def read(
                 )
             for index in places.get(record.get("picture"), ()):
                 counts = np.array(record["counts"], dtype=np.int64)
-                if counts.shape == (3, classes) and (is_whole is None or is_whole(index, record["files"])):
+                if counts.shape == (rows, classes) and (is_whole is None or is_whole(index, record["files"])):
                     done[index] = counts
     return done
 

@@ -5,4 +5,5 @@ from . import clip, maskclip, clip_surgery, sclip, gem, naclip, cliptrase, clear
 from . import trident, itaclip, cliper, resclip, scclip
 from . import lposs, fsa, sfp, dih_clip, gla_clip
 from . import cass, rfclip, pearl
+from . import zsseg, scan
 from . import corrclip, corrclip_v2

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..regions.provider import RegionProvider
-from ..regions.regions import MOST, Regions, nearest
+from ..regions.regions import MOST, Regions, SoftRegions, nearest
+from ..towers.encoder import DenseCLIP
 from ..towers.guide import Guide, LastAttention
 from ..towers.kept import on
 from ..towers.tail import Gathered
 from ..towers.together import once
 from ..towers.trace import Trunk
 from ..words.text import TextBank
-from .scores import Labelling, StitchedMaps
+from .scores import DenseMaps, Labelling, StitchedMaps
 from .window import Axis, Windows, bilinear
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Scores:
     tiles: Tensor
     layout: Windows | Whole
 
-    def maps(self, size: tuple[int, int]) -> StitchedMaps:
+    def maps(self, size: tuple[int, int]) -> StitchedMaps | DenseMaps:
         """The score maps at `size` (H, W): windows as published (`window.py`), one grid by bilinear interpolation."""
         cells, device = tuple(self.tiles.shape[2:]), self.tiles.device
         if isinstance(self.layout, Whole):
@@ -65,6 +66,14 @@ class Scores:
             return _resampled(self.tiles, grid)
         whole = self.maps((plan.rows.side, plan.columns.side)).dense()
         return torch.cat([_resampled(window, grid) for window in plan.cut([whole], 1)])
+
+
+class PixelScores(Scores):
+    """Scores (1, Q, H, W) of the whole picture's pixels."""
+
+    def maps(self, size: tuple[int, int]) -> DenseMaps:
+        held = DenseMaps(self.tiles[0])
+        return held if held.shape[1:] == tuple(size) else held.at(size)
 
 
 def _resampled(tiles: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -88,7 +97,7 @@ class Picture:
     (N, D, h, w) are the features of the windows, `summaries` (N, D) the unit feature of each as a whole, `overall`
     (1, D) that of the picture. `text` the queries, `rule` what their scores become labels by, `trunk` the parts that
     the end of the network is read with, `provider` who finds the regions that the method looks at, if it does. A
-    second model is asked when something first wants to know, and once.
+    second model is asked when something first wants to know, and once. `tower` is for who shows it more than windows.
     """
 
     image: Tensor
@@ -107,6 +116,7 @@ class Picture:
     patches: Tensor | None = None
     summaries: Tensor | None = None
     overall: Tensor | None = None
+    tower: DenseCLIP | None = None
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     @property
@@ -122,6 +132,10 @@ class Picture:
     def scored(self, tiles: Tensor, whole: bool = False) -> Scores:
         """Tiles (N, Q, h, w) as scores of the windows; or, of a single one, of the `whole` picture."""
         return Scores(tiles, Whole(tuple(self.fitted.shape[1:])) if whole else self.plan)
+
+    def scored_by_pixels(self, scores: Tensor) -> Scores:
+        """Scores (Q, H, W) of the picture's own pixels."""
+        return PixelScores(scores[None], Whole(tuple(self.fitted.shape[1:])))
 
     def windows(self) -> Iterator[Tensor]:
         """The windows as RGB in [0, 1], (n, 3, h, w), in batches."""
@@ -154,7 +168,11 @@ class Picture:
         provider = provider or self.provider
         if provider is None:
             raise InputError("regions=None takes those that the method looks at, and this method looks at none")
-        return self.once((provider, "regions"), lambda: self._regions(provider))
+        return self.once((provider, "regions"), lambda: self.proposals(provider).hard())
+
+    def proposals(self, provider: RegionProvider) -> Regions | SoftRegions:
+        """The regions as they were found, at the picture's full size: masks may overlap."""
+        return self.once((provider, "proposals"), lambda: self._proposals(provider))
 
     def regions_of_windows(self, provider: RegionProvider) -> Tensor:
         """The hard map in each window, at its pixels, (N, h, w), int64; the windows' padding is a region, RIM."""
@@ -178,9 +196,9 @@ class Picture:
             raise InputError("the picture is looked at in its full size; give the data as the pipeline does")
         return np.ascontiguousarray(self.original.permute(1, 2, 0).cpu().numpy()[:, :, ::-1])
 
-    def _regions(self, provider: RegionProvider) -> Regions:
+    def _proposals(self, provider: RegionProvider) -> Regions | SoftRegions:
         found = once("regions", provider, self.original, compute=lambda: provider(self.pixels(), self.name))
-        return found.hard().to(self.image.device)
+        return found.to(self.image.device)
 
     def _whole_features(self, guide: Guide) -> Tensor:
         rgb = torch.from_numpy(self.pixels()).permute(2, 0, 1)[None].to(self.image.device).float() / 255

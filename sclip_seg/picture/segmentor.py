@@ -247,21 +247,22 @@ class OpenVocabSegmentor(BaseSegmentor):
                     **dict(name=Path(sample.get("img_path") or "").stem, provider=self.backbone.tail.provider),
                     whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
                     **asked.given(kept, partial(self.backbone.summary, own[None])),
+                    tower=self.backbone,
                 )
 
-    def score(self, picture: Picture) -> StitchedMaps:
+    def score(self, picture: Picture) -> StitchedMaps | DenseMaps:
         """The score maps of the queries, at the labels' size: as the tail reads them, revised by the stages."""
         read_by = self.backbone.clip, self.backbone.tail, list(self.stages), self.text
         seen = picture.image, picture.fitted, picture.original, picture.size, astuple(picture.plan), picture.batch
         return once("scores", read_by, seen, compute=lambda: self._scored(picture), shared=picture.for_any_labelling)
 
-    def _scored(self, picture: Picture) -> StitchedMaps:
+    def _scored(self, picture: Picture) -> StitchedMaps | DenseMaps:
         scores = self.backbone.tail.read(picture)
         for stage in self.stages:
             scores = stage(scores, picture)
         return scores.maps(picture.size)
 
-    def refine(self, maps: StitchedMaps, picture: Picture) -> StitchedMaps | DenseMaps:
+    def refine(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> StitchedMaps | DenseMaps:
         """The maps after every step on scores, or as they are when there is none."""
         for step in self.score_steps:
             revise = partial(step.revise, maps, picture)

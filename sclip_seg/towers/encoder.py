@@ -14,6 +14,7 @@ from ..words.text import TextBank
 from . import stock
 from .attention import AttentionMaps
 from .block import run_block
+from .edit import Edit
 from .frozen import DTYPES, FrozenCLIP
 from .guide import Guide
 from .kinds import outline, refuse_cell, tower_of
@@ -127,7 +128,16 @@ class DenseCLIP(nn.Module):
 
         `blocks`: more of them whose output is wanted, counted as `Tail.reads` counts.
         """
-        return self._run(image, self._wanted([self.tail], blocks))
+        return self._run(image, self._wanted([self.tail], blocks), self.edit)
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Size (h, w) of the pictures that the tower was trained on."""
+        return tuple(self.patch * patches for patches in self.tower.native)
+
+    def as_trained(self, image: Tensor, blocks: Iterable[int]) -> Trace:
+        """Of other normalised pictures (N, 3, H, W) than windows: the outputs of `blocks`, without a method's edit."""
+        return self._run(image, self._wanted([], blocks), None)
 
     def _wanted(self, tails: Iterable[Tail], blocks: Iterable[int]) -> tuple[int, ...]:
         """The blocks, from 0, whose output is to be kept; -1 is the trunk's start."""
@@ -135,15 +145,15 @@ class DenseCLIP(nn.Module):
         read = {position(block, depth) for tail in tails for block in tail.reads(depth)}
         return tuple(sorted(read | {position(block, depth) for block in blocks}))
 
-    def _run(self, image: Tensor, wanted: tuple[int, ...]) -> Trace:
+    def _run(self, image: Tensor, wanted: tuple[int, ...], edit: Edit | None) -> Trace:
         x, grid = self.tower.embed(image, self.position_rule)
         blocks, prefix = self.tower.blocks, self.tower.prefix
         states = {-1: x} if -1 in wanted else {}
         for index, block in enumerate(blocks[: max(wanted) + 1]):
-            if self.edit is None:
+            if edit is None:
                 x = self.run(block, x, grid, prefix)
             else:
-                x = self.edit(block, x, grid, prefix, index == len(blocks) - 1)
+                x = edit(block, x, grid, prefix, index == len(blocks) - 1)
             if index in wanted:
                 states[index] = x
         return Trace(tower=self.tower, mean=self.mean, std=self.std, image=image, grid=grid, states=states)
@@ -188,7 +198,7 @@ class DenseCLIP(nn.Module):
         alike = [reader.tail for reader in self.frozen.readers if reader.edit == self.edit]
         wanted = self._wanted([self.tail, *alike], blocks)
         of = *self._settings, wanted, image
-        return once("trace", *of, compute=lambda: self._run(image, wanted))
+        return once("trace", *of, compute=lambda: self._run(image, wanted, self.edit))
 
     def summary(self, image: Tensor) -> Tensor:
         """The unit feature of normalised windows (N, 3, H, W) as a whole, (N, D), fp32."""

@@ -1,6 +1,7 @@
 """What the official configs say, by method and benchmark: the tables that our config files are held against."""
 
 import protocols_corrclip
+import protocols_zsseg
 
 
 def last_block(attention, whole):
@@ -169,6 +170,7 @@ PUBLISHED["dih_clip"] = PUBLISHED["scclip"]
 PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshold, since labels are voted for
     dataset: (*row[:3], 100, 0, 0, *row[6:]) for dataset, row in PUBLISHED["sclip"].items()
 }
+PUBLISHED |= protocols_zsseg.published(PUBLISHED["sclip"])
 LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
 WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
 DINO_B8, DINO_B16 = (
@@ -222,7 +224,7 @@ METHODS = {
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
 }
-METHODS |= protocols_corrclip.METHODS
+METHODS |= protocols_corrclip.METHODS | protocols_zsseg.methods(METHODS["sclip"])
 # What the official configs change in the tail, by method and benchmark.
 TUNED = {
     "resclip": {

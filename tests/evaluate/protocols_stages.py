@@ -1,5 +1,6 @@
 """What revises a method's scores before they are stitched, as published; what CASS and RF-CLIP change in it."""
 
+import protocols_zsseg
 from protocols import DINO_B16
 
 # γ, α and h.
@@ -27,5 +28,6 @@ def text_side(dataset, linkage):
 LPOSS = dict(type="LPOSS", guide=DINO_B16, neighbours=400, power=3.0, sigma=0.01, alpha=0.95, steps=10)
 STAGES = {"lposs": [LPOSS], "lposs_plus": [LPOSS], "cass": text_side("voc21", "ward")}
 STAGES |= {"rfclip": text_side("voc21", "complete")}
+STAGES |= protocols_zsseg.STAGES
 TOWERS = dict.fromkeys(("lposs", "lposs_plus"), "laion2b_vit_b16")
 TOWERS |= dict.fromkeys(("corrclip", "corrclip_v2"), "metaclip_vit_b16")

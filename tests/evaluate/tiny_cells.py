@@ -11,6 +11,7 @@ TINY_GUIDES = {
     "TimmGuide": dict(zip(("arch", "options"), VITS["dino"], strict=True)),
     "SAMGuide": dict(arch=SAM, options=SAM_TINY, side=SAM_TINY["img_size"]),
 }
+BY_COLOUR = dict(type="felzenszwalb", folder=None)  # of a picture's colours, and not kept
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -19,15 +20,19 @@ def with_tiny_guides(model: dict) -> dict:
     tail = dict(model["backbone"]["tail"])
     for place in {"guide", "affinity"} & tail.keys():
         tail[place] = dict(tail[place]) | TINY_GUIDES[tail[place]["type"]] | dict(pretrained=None)
-    if "regions" in tail:  # of a picture's colours, and not kept
-        tail["regions"] = dict(type="felzenszwalb", folder=None)
+    if "regions" in tail:
+        tail["regions"] = BY_COLOUR
     parts = {kind: [without_download(part) for part in model[kind]] for kind in ("stages", "refine") if kind in model}
     return {**model, **parts, "backbone": {**model["backbone"], "tail": tail}}
 
 
 def without_download(part: dict | str) -> dict | str:
-    """A stage or a step with a tiny guide, and SAM's decoder random."""
-    if not isinstance(part, dict) or "guide" not in part:
+    """A stage or a step with a tiny guide or regions by colour, and SAM's decoder random."""
+    if not isinstance(part, dict):
+        return part
+    if "regions" in part:
+        part = {**part, "regions": BY_COLOUR}
+    if "guide" not in part:
         return part
     guide = dict(part["guide"]) | TINY_GUIDES[part["guide"]["type"]] | dict(pretrained=None)
     return {**part, "guide": guide, **({"checkpoint": None} if "checkpoint" in part else {})}

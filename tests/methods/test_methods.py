@@ -24,7 +24,7 @@ FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # In a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
 OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS", "RFCLIP", "CorrCLIP", "CorrCLIPv2"}
-OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts"}
+OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts", "ZSSeg", "SCAN"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {

@@ -199,7 +199,7 @@ FORMULAS = {
     "clip": plain(lambda p: correlation(p.q, p.k)),
     "maskclip": plain(formulas.identity),
     "clip_surgery": plain(paths.surgery_attention),
-    "sclip": plain(lambda p: correlation(p.q, p.q) + correlation(p.k, p.k)),
+    **dict.fromkeys(("sclip", "zsseg", "scan"), plain(lambda p: correlation(p.q, p.q) + correlation(p.k, p.k))),
     "gem": plain(paths.gem_attention),
     "naclip": plain(lambda p: formulas.naclip(p, sigma=5.0)),
     "clearclip": plain(lambda p: correlation(p.q, p.q)),

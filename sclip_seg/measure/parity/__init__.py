@@ -25,6 +25,7 @@ from . import (
     sfp,
     text,
     trident,
+    zsseg,
 )
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "sfp",
     "text",
     "trident",
+    "zsseg",
 ]
