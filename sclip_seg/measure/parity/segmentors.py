@@ -33,7 +33,7 @@ from .reading import Check, File, Group, reads
 from .reference import ARCH, Reference
 from .standins import CosineGuide
 
-# Where a drawing is flat, PAMR divides rounding by rounding: 2e-3 of the maps even between one thread and two on a CPU.
+# Where a drawing is flat, PAMR divides rounding by rounding, and each device rounds in its own way.
 FLAT = 5e-4  # of maps after it, on a GPU, before the factor of all tolerances there
 SAFE = "safe"
 SURE = 2e-4  # two best scores this close to each other (relative) may change places
