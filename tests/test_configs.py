@@ -7,7 +7,6 @@ from pathlib import Path
 import mmengine.registry
 import mmseg.registry
 import open_clip
-import protocols_zsseg
 import pytest
 from conftest import TINY
 from mmengine.config import Config
@@ -137,11 +136,6 @@ def test_what_a_method_tunes(method, dataset):
     model = cell(method, dataset).model
     assert TUNED[method][dataset].items() <= model.backbone.tail.to_dict().items()
     assert model.get("auxiliary") == (AUXILIARY.get(dataset) if method == "itaclip" else None)
-
-
-@pytest.mark.parametrize(("method", "dataset"), [(m, d) for m, rows in protocols_zsseg.TUNED.items() for d in rows])
-def test_what_a_second_stage_tunes(method, dataset):
-    assert cell(method, dataset).model.to_dict()["stages"] == protocols_zsseg.stages(method, dataset)
 
 
 def test_blocks_are_those_of_the_tower():

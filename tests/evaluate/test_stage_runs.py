@@ -4,6 +4,7 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
+import protocols_zsseg
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -163,3 +164,8 @@ def test_refinement_by_sam_goes_with_another_method(tmp_path):
     assert "|guides:none|" in results[0]
     assert f"|guides:{SAM['arch']}.random#" in results[1]
     assert str(tmp_path) not in results[1]
+
+
+@pytest.mark.parametrize(("method", "dataset"), [(m, d) for m, rows in protocols_zsseg.TUNED.items() for d in rows])
+def test_what_a_second_stage_tunes(method, dataset):
+    assert cell(method, dataset).model.to_dict()["stages"] == protocols_zsseg.stages(method, dataset)

@@ -37,6 +37,7 @@ METHODS = choices(CONFIGS)["method"]
 SIZES = {(32, 32): 8, (24, 40): 10, (48, 16): 8}  # and a seed for each at which no pixel's label is near a tie
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's
 ROW_SUMS = dict.fromkeys(METHODS, 1.0) | dict(sclip=2, itaclip=2, cliptrase=3, cliptrase_windows=3, resclip=2)
+ROW_SUMS |= dict(zsseg=2, scan=2)
 
 
 def settings_of(method: str) -> dict:
