@@ -22,7 +22,7 @@ SCLIP = Path("work_dirs/reproduce/sclip/toy/toy")
 def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd):
     """The real thing: two methods, which share a process, stopped, gone on with, and held against the stored scores."""
     monkeypatch.chdir(tmp_path)
-    make(Path("data/toy"), count=40, seed=0)
+    make(Path("data/toy"), count=12, seed=0)
     journal = SCLIP / "progress" / "rank0.jsonl"
     with stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2):
         assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 130
@@ -32,7 +32,7 @@ def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd
     with (SCLIP / "lock").open() as lock:  # free, so that the child is gone
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     counted = journal.read_bytes().count(b'"index"')
-    assert 2 <= counted < 40
+    assert 2 <= counted < 12
 
     assert tool.main([*QUICK, "--check", str(EXPECTED)]) == 0
     printed = capfd.readouterr().out
@@ -56,7 +56,7 @@ def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd
 
 def test_stored_expectations_are_of_the_toy_grid():
     stored = gate.load(EXPECTED)
-    assert (stored.limit, stored.options) == (40, ())
+    assert (stored.limit, stored.options) == (12, ())
     assert {(cell.backbone, cell.dataset, cell.variant) for cell in stored.cells} == {("toy", "toy", None)}
     methods = {cell.method for cell in stored.cells}
     assert methods == {*choices(ROOT / "configs")["method"]}

@@ -4,7 +4,7 @@ import pytest
 
 from sclip_seg.toy.make import make
 
-PICTURES = 40
+PICTURES = 12
 QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 
 
