@@ -156,8 +156,12 @@ def spectral_distance(guide: Tensor, keys: Tensor) -> Tensor:
 
 
 def assigned(distance: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows, ascending, and the columns that are assigned to them with the largest sum."""
-    found = linear_sum_assignment(1 - distance.cpu().numpy())
+    """Rows, ascending, and the columns that are assigned to them with the largest sum.
+
+    Distances are told apart to five decimals: where heads are alike, rounding, which differs from one number of threads
+    to the next, would pair them otherwise.
+    """
+    found = linear_sum_assignment(1 - distance.cpu().numpy().round(5))
     return tuple(torch.from_numpy(index).to(distance.device) for index in found)
 
 
