@@ -20,6 +20,8 @@ from ..towers.positions import resample
 from ..words.text import TextBank
 from .towers import Work, bare_towers
 
+REGIONS = "felzenszwalb"  # found anew for every picture: the others need weights
+
 
 @dataclass(frozen=True)
 class Case:
@@ -69,6 +71,10 @@ class Bench:
                 part.checkpoint = None
             if "guide" in part:
                 part.guide.pretrained = None
+            if "regions" in part:
+                part.regions = REGIONS
+        if "regions" in config.model.backbone.tail:
+            config.model.backbone.tail.regions = REGIONS
         config.model.update(precision=precision, text_cache=None, **(settings or {}))
         self.model: OpenVocabSegmentor = MODELS.build(config.model).eval().to(self.device)
         self.model.backbone.set_precision(precision)

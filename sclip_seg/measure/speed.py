@@ -164,7 +164,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
     methods = choices(CONFIGS)["method"]
-    parser.add_argument("--method", nargs="+", choices=methods, default=["sclip"], metavar="METHOD", help="one or more")
+    parser.add_argument(
+        "--method", nargs="+", choices=[*methods, "all"], default=["sclip"], metavar="METHOD", help="some, or all"
+    )
     backbones = choices(CONFIGS)["backbone"]
     parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
     parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
@@ -175,6 +177,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/speed.json"))
     options = parser.parse_args(arguments)
+    options.method = methods if "all" in options.method else options.method
     return options
 
 
