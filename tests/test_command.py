@@ -110,7 +110,7 @@ def test_help_and_mistakes_need_no_library():
     for arguments, status, said in (
         (["--help"], 0, "toy-world"),
         ([], 0, "usage: sclip-seg WORD"),
-        (["tets"], 2, "did you mean test?"),
+        (["tets"], 2, "did you mean test or"),
     ):
         code = f"import sys, sclip_seg_cli; print(sclip_seg_cli.main({arguments}), 'sclip_seg' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)

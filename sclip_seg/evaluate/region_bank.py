@@ -125,7 +125,7 @@ def look(model: OpenVocabSegmentor, path: Path) -> Picture:
 def value_means(model: OpenVocabSegmentor, picture: Picture, place: Tensor, count: int) -> Tensor:
     """Unit means (count, D) over the pixels of each region of the tail's features, stitched at full size."""
     tail = model.backbone.tail
-    tiles = torch.stack([tail.features(picture.trunk, *window).float() for window in tail.windows(picture)])
+    tiles = torch.stack([tail.scoped(picture.trunk, *window).float() for window in tail.windows(picture)])
     sums = tiles.new_zeros(count, tiles.shape[1])
     for band, features in Scores(tiles, picture.plan).maps(tuple(place.shape)).bands(1.0):
         sums.index_add_(0, place[band].flatten(), features.flatten(1).T)

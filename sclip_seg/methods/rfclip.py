@@ -76,7 +76,11 @@ class TokenFilter(Edit):
 
     def flagged(self, patches: Tensor) -> Tensor:
         """Which of the patches (N, P, C) stand out in a sink channel, (N, P)."""
-        return shares(patches)[..., list(self.channels)].amax(-1) > self.sigma / patches.shape[-1]
+        found = shares(patches)  # by a list of channels it would wait for the device
+        sinks = torch.stack(
+            [found[..., channel] for channel in self.channels], dim=-1
+        )  # a list is copied to the device
+        return sinks.amax(-1) > self.sigma / patches.shape[-1]
 
     def refocused(self, block: Block, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
         """A block whose patches turn from the sinks among them."""

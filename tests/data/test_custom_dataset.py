@@ -16,7 +16,8 @@ from tiny_cells import tiny_guide_options
 from sclip_seg.config import choices
 
 METHODS = choices(CONFIGS)["method"]
-WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus", "cass")
+WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus", "cass", "corrclip", "corrclip_v2")
+WITH_GUIDES += ("zsseg", "scan")  # regions are second models too
 CLASSES = 4
 SIZE = (45, 60)
 
@@ -86,7 +87,8 @@ def test_file_of_contributing_works_with(method, garden):
     result = check(configs, method, labels)
     assert list(result["per_class"]) == ["background", "rose", "lawn", "oak tree"]
     assert result["vocabulary"]["queries"] == 8
-    threshold = "0" if method == "cliptrase_windows" else "0.2"  # its labels are voted for
+    own = ("cliptrase_windows", "zsseg", "scan")  # votes, and scores of regions, have none
+    threshold = "0" if method in own else "0.2"
     assert f"|background:0<{threshold}|" in result["signature"]
     foreground = [row["iou"] for name, row in result["per_class"].items() if name != "background"]
     assert result["foreground_miou"] == pytest.approx(np.mean([iou for iou in foreground if iou is not None]))

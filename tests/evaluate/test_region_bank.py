@@ -49,7 +49,7 @@ def test_keys_and_values_are_means_over_regions(world, bank):
         ids = picture.regions(model.backbone.tail.regions).ids
         assert tuple(ids.shape) == read_picture(path).shape[:2]
         tiles = torch.stack(
-            [model.backbone.tail.features(picture.trunk, *w) for w in model.backbone.tail.windows(picture)]
+            [model.backbone.tail.scoped(picture.trunk, *w) for w in model.backbone.tail.windows(picture)]
         )
         features = picture.scored(tiles).maps(tuple(ids.shape)).dense().double()
         whole = picture.whole_features(model.backbone.tail.guide).double()

@@ -213,10 +213,9 @@ def test_halves_are_rounded_up_and_blocks_that_meet_count_once(build_dense, pict
 @pytest.mark.parametrize(
     "tail", [*(dict(type=name) for name in METHODS), SURGERY, dict(type="ITACLIP", blocks=(2, 5))], ids=str
 )
-def test_a_tower_too_shallow_is_refused(tail, build_dense, pictures):
-    dense = build_dense(tail | dict(tower=None))
+def test_a_tower_too_shallow_is_refused(tail, build_dense):
     with pytest.raises(InputError, match="4"):
-        dense(pictures(1, 32, 32))
+        build_dense(tail | dict(tower=None))
 
 
 def test_gem_temperature_is_the_windows_own(build_dense, pictures, monkeypatch):
