@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank
 from tqdm import tqdm
@@ -25,7 +24,6 @@ from .run import Run
 from .sharing import segmentor_of
 
 FAULT = 1  # the exit status of a traceback
-PARTS = "features", "owner", "beside", "second", "single"  # of a text bank
 
 
 def in_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -175,7 +173,7 @@ class Group:
         banks: list[TextBank] = []
         for member in self.alive:
             model = segmentor_of(member.run.runner)
-            model.text = next((bank for bank in banks if _same(bank, model.text)), model.text)
+            model.text = next((bank for bank in banks if bank.equals(model.text)), model.text)
             banks.append(model.text)
 
     def _agree(self) -> None:
@@ -184,13 +182,3 @@ class Group:
         for index, member in enumerate(self.members):
             if member.error is None and any(share[index] for share in shares):
                 member.fail(InputError("another process of this run has ended it"))
-
-
-def _same(some: TextBank, other: TextBank) -> bool:
-    def equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
-        return a is b or (a is not None and b is not None and a.shape == b.shape and torch.equal(a, b))
-
-    same = all(
-        equal(getattr(some, name), getattr(other, name)) for name in ("features", "owner", "beside", "second", "single")
-    )
-    return same and (some.classes, some.background) == (other.classes, other.background)

@@ -49,8 +49,19 @@ class TextBank:
 
     def to(self, like: Tensor) -> "TextBank":
         """The same bank where `like` is; the features stay fp32."""
-        held = {name: getattr(self, name) for name in ("features", "owner", "beside", "second", "single")}
-        return replace(self, **{name: None if part is None else part.to(like.device) for name, part in held.items()})
+        held = {name: part.to(like.device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **held)
+
+    def equals(self, other: "TextBank") -> bool:
+        """Whether all of it is the same, to the last bit."""
+        pairs = ((part, getattr(other, name)) for name, part in vars(self).items())
+        return all(_equal(some, others) for some, others in pairs)
+
+
+def _equal(some: object, other: object) -> bool:
+    if isinstance(some, Tensor) and isinstance(other, Tensor):
+        return some.shape == other.shape and torch.equal(some, other)
+    return not isinstance(some, Tensor) and not isinstance(other, Tensor) and some == other
 
 
 def text_bank(
