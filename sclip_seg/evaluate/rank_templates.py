@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
-from mmseg.structures import SegDataSample
 from tqdm import tqdm
 
 from ..command import Parser, at_least_one, run
@@ -79,9 +78,6 @@ def ranked(model: OpenVocabSegmentor, pictures: list[Path]) -> TemplateRanking:
     model.stages = torch.nn.ModuleList([ranking])
     model.prepare()
     for path in tqdm(pictures, desc="pictures", unit="picture", leave=False, disable=None):
-        picture = torch.from_numpy(read_picture(path)).permute(2, 0, 1)
-        sample = SegDataSample(metainfo=dict(ori_shape=tuple(picture.shape[1:])))
-        data = model.data_preprocessor(dict(inputs=[picture], data_samples=[sample]))
-        for seen in model.look(data["inputs"], data["data_samples"]):
+        for seen in model.look(*model.data_preprocessor.of_pictures([read_picture(path)])):
             model.score(seen)
     return ranking

@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.device import get_device
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor
 from tqdm import tqdm
 
@@ -115,10 +114,7 @@ def of_pictures(paths: Iterable[Path], towers: list[OpenVocabSegmentor], guide: 
 
 def look(model: OpenVocabSegmentor, path: Path) -> Picture:
     """A picture after the trunk; nobody asks for words."""
-    pixels = torch.from_numpy(read_picture(path)).permute(2, 0, 1)
-    sample = SegDataSample(metainfo=dict(ori_shape=tuple(pixels.shape[1:]), img_path=str(path)))
-    data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[sample]))
-    (picture,) = model.look(data["inputs"], data["data_samples"])
+    (picture,) = model.look(*model.data_preprocessor.of_pictures([read_picture(path)], [str(path)]))
     return picture
 
 

@@ -1,5 +1,8 @@
 """From decoded pictures of any sizes to the network's input."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
@@ -55,6 +58,20 @@ class Preprocessor(BaseDataPreprocessor):
                 sample.set_data({"original": picture})
         return {"inputs": [self.prepared(picture) for picture in pictures], "data_samples": self.cast_data(samples)}
 
+    def of_pictures(
+        self, pictures: Sequence[np.ndarray], paths: Sequence[str | None] | None = None
+    ) -> tuple[list[Tensor], list[SegDataSample]]:
+        """Network inputs (3, h, w) of (H, W, 3) uint8 BGR pictures, and samples that say the size of these.
+
+        `paths`: of their files, for what goes by a picture's name.
+        """
+        samples = [SegDataSample(metainfo=dict(ori_shape=picture.shape[:2])) for picture in pictures]
+        for sample, path in zip(samples, paths or (), strict=False):
+            sample.set_metainfo({"img_path": path})
+        raw = [once("pixels", picture, compute=partial(_pixels, picture)) for picture in pictures]
+        data = self({"inputs": raw, "data_samples": samples})
+        return data["inputs"], data["data_samples"]
+
     def prepared(self, picture: Tensor) -> Tensor:
         """(3, H, W) uint8 BGR -> the network's input (3, h, w)."""
         settings = self.patch, self.short_side, self.long_side, *self.statistics, str(self.device)
@@ -81,3 +98,7 @@ class Preprocessor(BaseDataPreprocessor):
         pixels = pixels.numpy() if pixels.is_contiguous() else cv2.merge([plane.numpy() for plane in picture.cpu()])
         resized = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(np.stack(cv2.split(resized)))
+
+
+def _pixels(picture: np.ndarray) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1)

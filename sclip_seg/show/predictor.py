@@ -17,9 +17,7 @@ import numpy as np
 import torch
 from mmengine.device import get_device
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from PIL import Image
-from torch import Tensor
 
 from ..config import WORDS, load_config
 from ..data.loading import read_picture
@@ -161,7 +159,7 @@ class Predictor:
     def _predict(self, pictures: list[np.ndarray]) -> Iterator[Prediction]:
         model = self.model
         model.prepare()
-        inputs, samples = self._inputs(pictures)
+        inputs, samples = model.data_preprocessor.of_pictures(pictures)
         for labels, maps in model.segment(inputs, samples):
             yield Prediction(
                 labels=labels.cpu().numpy(),
@@ -172,13 +170,6 @@ class Predictor:
                 maps=maps,
                 labelling=model.labelling,
             )
-
-    def _inputs(self, pictures: list[np.ndarray]) -> tuple[list[Tensor], list[SegDataSample]]:
-        """Normalised pictures (3, h, w) of (H, W, 3) uint8 BGR ones, and samples that say the size of these."""
-        samples = [SegDataSample(metainfo=dict(ori_shape=picture.shape[:2])) for picture in pictures]
-        raw = [once("pixels", picture, compute=partial(_pixels, picture)) for picture in pictures]
-        data = self.model.data_preprocessor({"inputs": raw, "data_samples": samples})
-        return data["inputs"], data["data_samples"]
 
     @torch.no_grad()
     def attention(
@@ -203,7 +194,7 @@ class Predictor:
         if self.has_words:
             model.prepare()
         model.settle()
-        inputs, samples = self._inputs([picture])
+        inputs, samples = model.data_preprocessor.of_pictures([picture])
         if points and model.backbone.tail.looks_across and not whole and model.backbone.is_last(block):
             (looked,) = model.look(inputs, samples)
             return rows_across(model, looked, points)
@@ -213,10 +204,6 @@ class Predictor:
 
 def _read(picture: Picture) -> np.ndarray:
     return once("picture", picture, compute=partial(read_picture, picture))
-
-
-def _pixels(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1)
 
 
 def load(

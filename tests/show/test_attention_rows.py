@@ -154,7 +154,7 @@ def test_a_method_that_looks_across_shows_all_windows(tail, short_side, build_se
     """Its own weights, over the windows' places in the picture; the point's own window is one of them."""
     picture, points = drawn(55, 72), [(0, 0), (54, 71), (30, 40), (12, 60)]
     seg = Predictor(build_segmentor(backbone=dict(tail=tail), short_side=short_side), has_words=False)
-    inputs, samples = seg._inputs([np.ascontiguousarray(picture[..., ::-1])])
+    inputs, samples = seg.model.data_preprocessor.of_pictures([np.ascontiguousarray(picture[..., ::-1])])
     (looked,) = seg.model.look(inputs, samples)
     scale = np.array(picture.shape[:2]) / looked.fitted.shape[1:]
     for row, point in zip(seg.attention(picture, points), points, strict=True):
