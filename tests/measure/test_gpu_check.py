@@ -28,7 +28,7 @@ def test_quick_run(quick):
     assert found["complete"]
     assert found["bad"] == 0
     sections = {row["section"] for row in found["rows"]}
-    assert sections == {"machine", "ceilings", "world", "labels", "features", "built", "speed", "bands"}
+    assert sections == {"machine", "ceilings", "world", "labels", "features", "built", "kernels", "speed", "bands"}
 
 
 def test_every_precision_is_compared(quick):

@@ -25,6 +25,7 @@ from ...registry import TAILS
 from ...towers.encoder import DTYPES, DenseCLIP
 from ...towers.tail import cosines
 from ...words.text import TextBank
+from ..bench import REGIONS
 from .sheet import Sheet, beyond
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 # rounding turns such a decision, more than the pixel on the edge follows.
 DECIDE = (
     *("cliptrase", "cliptrase_windows", "itaclip", "proxyclip", "resclip", "scclip", "trident"),
-    *("sfp", "dih_clip"),
+    *("sfp", "dih_clip", "cass", "cliper", "rfclip", "corrclip", "corrclip_v2", "zsseg", "scan"),
 )
 SURE = 2e-3  # two best probabilities this close (relative) may change places in fp32: ten times parity's on the CPU
 # Of a map's pixels and of the mIoU in percent. fp32: the order of sums differs, so only ties may turn. Half precisions:
@@ -179,11 +180,13 @@ def check_features(sheet: Sheet, method: str, here: DenseCLIP, there: DenseCLIP,
 
 
 def random_tail(method: str, arch: str) -> nn.Module:
-    """A method's tail, its guides with random weights."""
+    """A method's tail, its guides with random weights, its regions by colour."""
     config = load_config(CONFIGS / f"{method}.py", "voc21", "toy" if arch == "toy" else "openai_vit_b16")
     tail = config.model.backbone.tail
     for place in {"guide", "affinity"} & tail.keys():
         tail[place].pretrained = None
+    if "regions" in tail:
+        tail.regions = REGIONS
     return TAILS.build(tail).eval().requires_grad_(False)
 
 
