@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PIXELS, QUERIES = 256, 8  # of a program
+PIXELS, QUERIES = 256, 2  # of a program; on an H100 tiles of rows and columns gain nothing over it
 EXACT = {"enable_fp_fusion": False}
 
 
@@ -120,7 +120,7 @@ def _average(
     inside = (query < queries)[:, None] & (pixel < size)[None]
     start = query.to(tl.int64)[:, None] * size
     total = tl.full((QUERIES, PIXELS), 0, tl.float32)
-    for offset in range(OFFSETS):
+    for offset in tl.static_range(OFFSETS):
         weight = tl.load(weights + offset * size + pixel, pixel < size, 0.0)
         near = _near(places, offset, pixel, height, width)
         total += weight[None] * tl.load(maps + start + near[None], inside, 0.0)
