@@ -84,8 +84,8 @@ def test_features_that_are_no_numbers_are_off():
     found = expected.clone()
     found[0, :, 0, 0] = math.nan
     queries = torch.randn(3, 8)
-    assert precision.compare_features(expected, expected, queries, "fp32", False)["off"] == []
-    assert precision.compare_features(found, expected, queries, "bf16", True)["off"]
+    assert precision.compare_features(expected, expected, queries, "fp32", 1)["off"] == []
+    assert precision.compare_features(found, expected, queries, "bf16", 3)["off"]
 
 
 def test_flops_of_a_known_tower():

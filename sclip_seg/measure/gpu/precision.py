@@ -55,7 +55,7 @@ FEATURES = {
     "fp16": {"relative": ("<=", 4e-3), "cosine_mean": ("<=", 1.5e-4)},
 }
 TURNED = {"fp32": 10, "bf16": 3, "fp16": 3}  # times as far for methods that decide within
-PAIRED = 50
+PAIRED = {"fp32": 10, "bf16": 8, "fp16": 50}  # for methods that pair
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def check_features(sheet: Sheet, method: str, here: DenseCLIP, there: DenseCLIP,
             model.tail = copy.deepcopy(here.tail).to(device)
             model.set_precision(precision)
             found = unit_features(model, windows.to(device), text.to(next(model.parameters()))).cpu()
-            turned = PAIRED if method in PAIRING else TURNED[precision] if method in DECIDE else 1
+            turned = PAIRED[precision] if method in PAIRING else TURNED[precision] if method in DECIDE else 1
             return compare_features(found, expected[0], queries, precision, turned)
 
         sheet.attempt("features", f"{method} {precision}", run)
