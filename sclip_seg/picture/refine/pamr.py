@@ -47,7 +47,7 @@ class PAMR(ScoreStep):
         if scores.dtype == torch.float32 and not scores.requires_grad:
             if scores.device.type == "cpu":
                 return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
-            if fused := kernels(scores.device):
+            if fused := kernels(scores):
                 return fused.rounds(scores, guide, self.steps, self.offsets, centres=len(self.dilations))
         return self.plain(scores, guide)
 
@@ -95,9 +95,9 @@ class PAMR(ScoreStep):
         return padded[:, top : top + like.shape[1], left : left + like.shape[2]]
 
 
-def kernels(device: torch.device) -> ModuleType | None:
-    """The module `fused`, for an NVIDIA GPU or AMD's where Triton is there and can build for it."""
-    if device.type != "cuda" or find_spec("triton") is None:
+def kernels(scores: Tensor) -> ModuleType | None:
+    """The module `fused`, for scores on a GPU where Triton is there and can build for it."""
+    if not scores.is_cuda or find_spec("triton") is None:
         return None
     fused = import_module(".fused", __package__)
-    return fused if fused.usable(device) else None
+    return fused if fused.usable(scores.device) else None
