@@ -16,7 +16,7 @@ from ...evaluate.result import commit, device_name, versions
 from ...toy.make import make
 from ..parity.compare import outcomes
 from ..parity.outcome import Outcome
-from . import precision, speed
+from . import kernels, precision, speed
 from .command import METHODS, QUICK
 from .sheet import Sheet
 
@@ -44,6 +44,7 @@ def check(options: argparse.Namespace) -> int:
         if "parity" in options.sections and options.parity:
             sheet.attempt("parity", str(options.parity), partial(parity, options.parity, device))
     if "speed" in options.sections:
+        kernels.measure(sheet, device, options.quick)
         speed.measure(sheet, methods, device, options.quick)
     sheet.write(complete=True)
     tell(sheet)
@@ -81,7 +82,7 @@ def parity(folder: Path, device: torch.device) -> dict:
 
 def tell(sheet: Sheet) -> None:
     """The tables: short, the last thing printed, since the end of a long output is what is kept."""
-    for line in speed.kernels(sheet):
+    for line in speed.longest(sheet):
         print(line)
     for title, head, rows in (
         ("equal pixels, move of the mIoU, features' relative distance", precision_head(), precision.summary(sheet)),
@@ -91,7 +92,7 @@ def tell(sheet: Sheet) -> None:
         table.add_rows(list(rows))
         if table.rows:
             print(table)
-    for row in [*sheet.of("ceilings"), *sheet.of("bands"), *sheet.of("parity")]:
+    for row in [*sheet.of("ceilings"), *sheet.of("bands"), *sheet.of("kernels"), *sheet.of("parity")]:
         print({key: value for key, value in row.items() if key not in ("section", "status", "off", "seconds")})
     for row in sheet.bad:
         print(f"{row['status']}: {row['section']} {row['name']}: {'; '.join(row['off'])[:400]}")

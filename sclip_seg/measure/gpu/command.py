@@ -1,14 +1,18 @@
-"""Checks and measures on a GPU, in one go, in less than eight minutes.
+"""Checks and measures on a GPU, in one go.
 
     sclip-seg gpu-check --parity DIR   # DIR as of `sclip-seg parity`
     sclip-seg gpu-check --quick        # its smallest form, on the CPU too
 
+Eight minutes hold half of the methods; several runs may share a card, but for
+`--sections speed`.
+
 `labels`, `features`: every method in fp32, bf16 and fp16 against fp32 on the
-CPU. `parity`: the official codes' outputs in fp32 on the device. `speed`,
-`bands`, `ceilings`: pictures per second, the floor beside them, and kernels
-where they are off it. What fails or keeps not to its bound is named, stops
-nothing else, and makes the exit status 1; so does a check that no time was
-left for. All of it is in work_dirs/gpu_check.json, written row by row.
+CPU. `parity`: the official codes' outputs in fp32 on the device. `kernels`:
+our own beside the plain code. `speed`, `bands`, `ceilings`: pictures per
+second, the floor beside them, and kernels where they are off it. What fails
+or keeps not to its bound is named, stops nothing else, and makes the exit
+status 1; so does a check that no time was left for. All of it is in
+work_dirs/gpu_check.json, written row by row.
 
 Products and convolutions of fp32 are fp32 throughout: TF32 is off.
 """
