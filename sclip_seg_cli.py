@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 WORDS = {
     "test": ("sclip_seg.evaluate.test", "evaluate a method on a dataset"),
     "demo": ("sclip_seg.show.demo_command", "segment pictures of one's own with words of one's own"),
+    "label": ("sclip_seg.label.command", "label folders, shards and videos, for others to train on"),
     "attention": ("sclip_seg.show.attention_command", "draw what points of a picture look at, methods side by side"),
     "app": ("sclip_seg.show.app.command", "a page to play with, on this machine only"),
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),

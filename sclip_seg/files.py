@@ -12,8 +12,8 @@ from PIL import Image
 DRAFT = ".tmp"
 
 
-def write_atomically(path: Path, content: str | bytes, durable: bool = False) -> None:
-    """The whole file or none of it; text is written as UTF-8, and the folder is made.
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes], durable: bool = False) -> None:
+    """The whole file or none of it; text is written as UTF-8, parts one after the other; the folder is made.
 
     `durable`: it has reached the disk when this returns, and outlasts a machine that loses its power.
     """
@@ -21,7 +21,8 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = False) ->
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=DRAFT)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            whole = content.encode() if isinstance(content, str) else content
+            file.writelines([whole] if isinstance(whole, bytes) else whole)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -32,6 +32,7 @@ SHELVES = {
     "evaluate": {"", "words", "towers", "regions", "picture", "data"},
     "toy": {"", "words", "towers", "picture", "data", "evaluate"},
     "show": {"", "words", "towers", "picture", "data", "evaluate", "toy"},
+    "label": {"", "words", "towers", "picture", "data", "evaluate", "show"},
     "measure": {"", "words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show"},
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmseg.registry import MODELS
 from PIL import Image
@@ -29,6 +31,10 @@ from ..towers.together import once
 from ..words.read import read_words
 from .arguments import check_block, check_load, check_points, check_stream
 from .attention_row import AttentionRow, rows_across, rows_within
+from .masks import certainty, detections, masks
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 Picture = str | Path | Image.Image | np.ndarray
 Words = str | Path | Sequence[str | Sequence[str]]
@@ -62,6 +68,22 @@ class Prediction:
         """Score maps of the queries, (Q, H, W) fp32: cosines with the pixels' features, refined if the method does."""
         return self.maps.dense().cpu().numpy()
 
+    @cached_property
+    def certainty(self) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of each pixel's own class, and of its best one, (H, W) fp32 each; all `scores` are never held."""
+        return certainty(self.labelling, self.maps, self.labels)
+
+    def masks(self) -> list[dict]:
+        """`{label, score, mask}` of each class that has pixels, as transformers' pipelines give them.
+
+        The score is the class's mean probability on its pixels, the mask a PIL picture (mode L, 0 and 255).
+        """
+        return masks(self.labels, self.certainty[0], self.classes)
+
+    def detections(self) -> "Detections":
+        """supervision's type, one entry a class, without the background. Raises InputError where it is missing."""
+        return detections(self.labels, self.certainty[0], self.classes, self.background)
+
     def figure(self, picture: Picture) -> Image.Image:
         """The picture that this was found in, under its classes' colours, over a legend with their shares.
 
@@ -80,10 +102,13 @@ class Prediction:
 
 
 class Predictor:
-    """Pictures and words in, labels and scores out. `model` is the `OpenVocabSegmentor` that computes them."""
+    """Pictures and words in, labels and scores out. `model` is the `OpenVocabSegmentor` that computes them.
 
-    def __init__(self, model: OpenVocabSegmentor, has_words: bool = True) -> None:
-        self.model = model.eval()
+    `config`: what it was built from, by `load`.
+    """
+
+    def __init__(self, model: OpenVocabSegmentor, has_words: bool = True, config: Config | None = None) -> None:
+        self.model, self.config = model.eval(), config
         self.classes = self._named()
         self.has_words = has_words
 
@@ -241,4 +266,4 @@ def load(
         raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
     if any(parameter.is_meta for parameter in model.parameters()):
         raise InputError(f"the device {device} cannot be had: it computes nothing")
-    return Predictor(model, has_words=dataset is not None)
+    return Predictor(model, has_words=dataset is not None, config=config)

@@ -1,0 +1,70 @@
+"""Labels to train on, for pictures of one's own and any words.
+
+  sclip-seg label photos --classes "dog; puppy, grass" --format png --out labels
+  sclip-seg label "shards/*.tar" film.mp4 --classes words.txt --format coco --out labels --unsure 0.3
+  torchrun --nproc-per-node 8 -m sclip_seg_cli label photos --classes words.txt --format yolo --out labels
+
+Takes pictures, folders with all that is below them, quoted patterns, lists
+(FILE.txt, a path a line), tar shards as webdataset has them, and videos frame
+by frame. The same command goes on after it was stopped. DIR/dataset.json says
+who taught what; a region of COCO, YOLO and Label Studio is no instance.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..command import Parser, at_least_one, at_least_zero, run
+from ..options import add_options
+
+FORMATS = ("png", "coco", "yolo", "labelstudio", "npz")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(description=__doc__, usage="%(prog)s PLACE... --classes WORDS --format NAME --out DIR [options]")
+    parser.add_argument("places", nargs="+", metavar="PLACE", help="folders, files, quoted patterns, lists")
+    parser.add_argument("--classes", metavar="WORDS", help="as in sclip-seg demo; or a class file, FILE.txt")
+    parser.add_argument("--background", metavar="WORDS", help="words of one class more, class 0, without regions")
+    parser.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
+    how = parser.add_argument_group("how; sclip-seg list has the names")
+    how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
+    how.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16)")
+    how.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows (default: the fastest)")
+    how.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="that decode (default: 2)")
+    add_options(how, "any setting")
+    written = parser.add_argument_group("what is written")
+    written.add_argument("--format", required=True, choices=FORMATS, help="of the labels")
+    written.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of all that is written")
+    written.add_argument("--unsure", type=share, default=0.0, metavar="P", help="ignored: best class below P in [0, 1]")
+    written.add_argument(
+        "--min-region", type=at_least_zero, default=0, metavar="PIXELS", help="smaller regions go to what is around"
+    )
+    written.add_argument("--polygons", action="store_true", help="in place of run lengths (coco, labelstudio)")
+    written.add_argument("--scores", action="store_true", help="of all classes too (npz)")
+    written.add_argument("--copy", action="store_true", help="the pictures too, in DIR/images (yolo: always)")
+    options = parser.parse_args(arguments)
+    if (options.classes is None) == (options.dataset is None):
+        parser.error("one of --classes 'cat, dog; puppy' and --dataset NAME is needed, and only one")
+    if options.background is not None and options.dataset is not None:
+        parser.error("--background goes with --classes; a --dataset has a background of its own, or none")
+    return options
+
+
+def share(text: str) -> float:
+    """For argparse: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
+    options = parse(arguments)
+
+    from .run import label
+
+    return run(lambda: label(options), goes_on="the same command goes on")

@@ -1,0 +1,176 @@
+"""The work of `sclip-seg label`: pictures in, labels out, shared among processes and gone on with."""
+
+import argparse
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from mmengine.device import get_device
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..evaluate.result import code_digest, short_hash, signature
+from ..files import clear_drafts, write_atomically
+from ..show.demo import failed, ready
+from ..show.predictor import Prediction, Predictor
+from .coco import NOTE
+from .formats import Format, format_of
+from .found import Classes, Found, label_map
+from .journal import PROGRESS, Journal, Kept
+from .sources import Source, sources
+
+DATASET = "dataset.json"
+WRITING = ("format", "unsure", "min_region", "polygons", "scores", "copy")
+AHEAD = 4  # pictures a worker that are decoded before their turn
+
+
+def label(options: argparse.Namespace) -> int:
+    """This process's share of the pictures. Exit status as of `main`."""
+    form = format_of(options.format, options.polygons, options.scores)
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"--out {options.out} is a file")
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if options.device is None and ranks > 1 and get_device() != "cpu":
+        options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"
+    next(sources(options.places), None)  # a mistake in them is told before weights are loaded
+    segment = ready(options)
+    classes = Classes(segment.classes, segment.model.dataset_meta["palette"], segment.model.labelling.background)
+    told = dataset_of(segment, classes, options)
+    key = short_hash([told, code_digest()])
+    progress = options.out / PROGRESS
+    progress.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(progress / f"rank{rank}.lock", timeout=0.5)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"another process writes labels into {options.out}; wait, or choose another --out") from error
+    with lock:
+        if ranks == 1:
+            clear_drafts(options.out.rglob(".*"))
+        journal = Journal(progress, key, rank)
+        known = journal.read()
+        journal.open()
+        share = Share(options, form, classes, journal, known, rank, ranks)
+        try:
+            bad = share.work(segment)
+        finally:
+            journal.close()
+        finish(share, told)
+    return 2 if bad else 0
+
+
+def dataset_of(segment: Predictor, classes: Classes, options: argparse.Namespace) -> dict:
+    """What whoever trains on the labels must know: who taught, which classes, how they are written."""
+    segment.model.prepare()
+    return {
+        "signature": signature(segment.config, segment.model, 0, 0),
+        "classes": list(classes.names),
+        "queries": list(segment.model.vocabulary.queries),
+        "palette": classes.palette,
+        "background": classes.background,
+        "ignore": classes.ignore,
+        "note": NOTE,
+        "written": {name: getattr(options, name) for name in WRITING},
+    }
+
+
+class Share:
+    """The pictures of one process: every so many-th of all, less those that are done."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        form: Format,
+        classes: Classes,
+        journal: Journal,
+        known: dict,
+        rank: int,
+        ranks: int,
+    ) -> None:
+        self.options, self.form, self.classes, self.journal = options, form, classes, journal
+        self.known, self.rank, self.ranks = known, rank, ranks
+        self.stamps: dict[str, str] = {}  # of all pictures, also of other processes
+        self.copies = options.copy or options.format == "yolo"
+
+    def work(self, segment: Predictor) -> int:
+        """Labels what is left. How many pictures could not be read."""
+        bad = 0
+        read: deque[Source] = deque()
+        with tqdm(desc="label", unit="picture", disable=None if self.rank == 0 else True) as bar:
+
+            def pictures() -> Iterator[np.ndarray]:
+                nonlocal bad
+                for source, future in self.decoded(bar):
+                    try:
+                        picture = future.result()
+                    except InputError as error:
+                        bad += 1
+                        failed(str(error))
+                        self.journal.add(source.name, source.stamp, failed=str(error))
+                        bar.update()
+                        continue
+                    read.append(source)
+                    yield picture
+
+            for prediction in segment.stream(pictures()):
+                self.write(read.popleft(), prediction)
+                bar.update()
+        return bad
+
+    def decoded(self, bar: tqdm) -> Iterator[tuple[Source, Future]]:
+        """The pictures of this share in order, decoded by workers some way ahead."""
+        waiting: deque[tuple[Source, Future]] = deque()
+        with ThreadPoolExecutor(self.options.workers) as pool:
+            for index, source in enumerate(sources(self.options.places)):
+                self.stamps[source.name] = source.stamp
+                if index % self.ranks != self.rank:
+                    continue
+                if self.known.get(source.name, ())[:2] == (source.stamp, True):
+                    bar.update()
+                    continue
+                waiting.append((source, pool.submit(source.read)))
+                if len(waiting) > AHEAD * self.options.workers:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+
+    def write(self, source: Source, prediction: Prediction) -> None:
+        """The files of a picture, and then that it is done."""
+        options = self.options
+        own, best = prediction.certainty
+        labels = label_map(prediction.labels, best, self.classes, options.unsure, options.min_region)
+        scores = prediction.scores if options.scores else None
+        file, contents = source.origin, {}
+        if self.copies:
+            suffix, content = source.content()
+            file = f"images/{source.name}{suffix}"
+            contents[file] = content
+        found = Found(source.name, file, labels, own, self.classes, scores)
+        contents |= self.form.files(found)
+        for place, content in contents.items():
+            write_atomically(options.out / place, content)
+        self.journal.add(source.name, source.stamp, record=self.form.record(found))
+
+
+def finish(share: Share, told: dict) -> None:
+    """Once all processes have done all pictures: the files of the whole, by the one that is last."""
+    out: Path = share.options.out
+    with FileLock(out / PROGRESS / "finish.lock"):
+        known = share.journal.read()
+        done = {name: known.get(name, (None, False)) for name in share.stamps}
+        if any(entry[0] != share.stamps[name] for name, entry in done.items()):
+            return
+        good = [name for name in sorted(done) if done[name][1]]
+        records = Kept([done[name][2:] for name in good])
+        for place, parts in share.form.whole(share.classes, records).items():
+            write_atomically(out / place, parts)
+        numbers = {"pictures": len(good), "unread": len(done) - len(good)}
+        write_atomically(out / DATASET, json.dumps({**told, **numbers}, indent=2) + "\n")
+    print(
+        f"{len(good)} pictures are labelled in {out}" + f"; {len(done) - len(good)} not read" * (len(good) < len(done))
+    )
