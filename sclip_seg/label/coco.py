@@ -34,7 +34,7 @@ class Coco:
             encoded = self.library.encode(np.asfortranarray(region.whole((height, width))))
             outline = {"size": [height, width], "counts": encoded["counts"].decode()}
             if self.polygons:
-                outline = [(polygon(region.mask) + (region.left, region.top)).ravel().tolist()]
+                outline = [polygon(region).ravel().tolist()]
             rows, columns = region.mask.shape
             annotations.append(
                 {

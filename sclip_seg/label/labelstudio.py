@@ -35,7 +35,7 @@ class LabelStudio:
             if self.kind == "brushlabels":
                 value = {"format": "rle", "rle": brush(region.whole((height, width)))}
             else:
-                points = (polygon(region.mask) + (region.left, region.top)) * 100 / (width, height)
+                points = polygon(region) * 100 / (width, height)
                 value = {"points": points.tolist(), "closed": True}
             results.append(
                 {

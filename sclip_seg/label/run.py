@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..evaluate.result import code_digest, short_hash, signature
 from ..files import clear_drafts, write_atomically
+from ..handed_in import existing
 from ..show.demo import failed, ready
 from ..show.predictor import Prediction, Predictor
 from .coco import NOTE
@@ -34,6 +35,9 @@ def label(options: argparse.Namespace) -> int:
     form = format_of(options.format, options.polygons, options.scores)
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out {options.out} is a file")
+    out = options.out.resolve()
+    if any(existing(place).resolve() in (out, *out.parents) for place in options.places):
+        raise InputError(f"--out {options.out} lies in what is labelled, and would be labelled too; choose another one")
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if options.device is None and ranks > 1 and get_device() != "cpu":
         options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"

@@ -17,7 +17,7 @@ class Yolo(Maps):
         number = {label: place for place, label in enumerate(found.classes.things)}
         lines = []
         for region, _ in found.regions():
-            points = polygon(region.mask) + (region.left, region.top)
+            points = polygon(region)
             shares = (points / (width, height)).ravel()
             lines.append(" ".join([str(number[region.label]), *(f"{value:.6f}" for value in shares)]) + "\n")
         return {f"labels/{found.name}.txt": "".join(lines).encode()}

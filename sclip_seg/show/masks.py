@@ -26,7 +26,7 @@ def certainty(labelling: Labelling, maps: StitchedMaps | DenseMaps, labels: np.n
 
 
 def masks(labels: np.ndarray, own: np.ndarray, names: tuple[str, ...]) -> list[dict]:
-    """For each class that has pixels its `label`, `score` (mean probability there) and `mask` (PIL, 255 where it is)."""
+    """Of each class that has pixels `label`, `score` (mean probability there) and `mask` (PIL, 255 where it is)."""
     found = []
     for index in np.unique(labels):
         inside = labels == index
