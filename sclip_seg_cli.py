@@ -21,6 +21,8 @@ WORDS = {
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
     "regions": ("sclip_seg.evaluate.regions_ahead", "find the regions of a dataset's pictures ahead"),
     "region-bank": ("sclip_seg.evaluate.region_bank", "make a bank of regions from a folder of pictures"),
+    "convert-zsseg": ("sclip_seg.regions.convert_zsseg", "zsseg's published checkpoint for transformers' MaskFormer"),
+    "convert-scan": ("sclip_seg.regions.convert_scan", "SCAN's published checkpoint for transformers' Mask2Former"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
     "report": ("sclip_seg.evaluate.report.command", "one page over the results of many runs"),
     "speed": ("sclip_seg.measure.speed", "what a picture costs beside the bare vision transformer"),

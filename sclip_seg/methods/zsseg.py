@@ -120,9 +120,13 @@ class ZSSeg(Stage):
             return torch.where(valid[:, None], regions.objectness[:, None] * p, 0)
         if regions.embeddings is None:
             raise InputError(f"a head reads the embeddings of queries, and {self.regions.name} gives none")
-        text = picture.text
-        q = self.head.probabilities(regions.embeddings, text.features, picture.labelling.logit_scale)
+        text, scale = picture.text, picture.labelling.logit_scale
+        q = self.head.named(self.queries(regions.embeddings, picture), text.features, scale)
         return self.fuse(q, p.masked_fill(~valid[:, None], 1), self.seen.to(p.device)[text.owner])
+
+    def queries(self, embeddings: Tensor, picture: Picture) -> Tensor:
+        """The queries' embeddings (R, C) as the head holds them against texts, (R, D)."""
+        return self.head.embedded(embeddings)
 
     def fuse(self, q: Tensor, p: Tensor, seen: Tensor) -> Tensor:
         """The head's probabilities (R, Q + 1) and the crops' (R, Q): one number for each, (R, Q)."""

@@ -18,6 +18,7 @@ from ..registry import REGIONS
 from ..settings import Natural, Share
 from .pretrained import base_name, digest, load, pixels
 from .provider import FOLDER, RegionProvider
+from .published import cut, padded, restored
 from .regions import VOID, Regions, SoftRegions
 
 COCO_STUFF = range(80, 133)  # classes of COCO panoptic that are no things
@@ -41,6 +42,7 @@ class QueryNetwork(RegionProvider):
     def __init__(self, checkpoint: str, trained_on: str, folder: str | None, **settings: object) -> None:
         super().__init__(folder, checkpoint=base_name(checkpoint), **settings)
         self.model, self.prepare = load(self.network, self.processor, checkpoint)
+        restored(self.model)
         self.trained_on = trained_on
         self.digest_of_weights = digest(self.model)
 
@@ -49,7 +51,10 @@ class QueryNetwork(RegionProvider):
         return self.digest_of_weights
 
     def find(self, picture: np.ndarray, name: str = "") -> Regions | SoftRegions:
-        outputs, size = self.model(pixels(self.prepare, picture, self.model)), picture.shape[:2]
+        image, size = pixels(self.prepare, picture, self.model), picture.shape[:2]
+        whole = padded(image, self.model.config)
+        outputs = self.model(whole)
+        outputs.masks_queries_logits = cut(outputs.masks_queries_logits, image.shape[2:], whole.shape[2:])
         if self.settings["form"] == "panoptic":
             return self.hard_map(outputs, size)
         scores = outputs.class_queries_logits[0].softmax(-1)
@@ -99,8 +104,9 @@ class Mask2Former(QueryNetwork):
         super().__init__(checkpoint, trained_on, folder, form=form, threshold=threshold, mask=mask, overlap=overlap)
 
     def embeddings(self, outputs: object) -> Tensor | None:
-        states = outputs.transformer_decoder_last_hidden_state
-        return states[0] if states.shape[0] == 1 else states[:, 0]
+        """After the last norm, which transformers' masks are made after and this state of it is not."""
+        states = super().embeddings(outputs)
+        return self.model.model.transformer_module.decoder.layernorm(states)
 
 
 @REGIONS.register_module(name="maskformer")
