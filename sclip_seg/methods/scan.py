@@ -19,7 +19,8 @@ nobody has published.
 Official code: github.com/yongliu20/SCAN, followed but for the drawing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ from .zsseg import ZSSeg, crops, normalised
 
 UNIT = 32  # pixels that the network's input is padded to
 SMALL = 1e-8
+ASKED = 12  # blocks of the tower that `asked` counts in: half, three quarters and all of it are asked
 
 
 @STAGES.register_module()
@@ -50,7 +52,7 @@ class SCAN(ZSSeg):
         void: keep the part of nothing, as on large vocabularies; with a head.
         original: config of the `DenseCLIP` that sees the whole picture; None is the method's own tower.
         integration: a file by which the head's queries ask it (`SemanticIntegration.load`), or None.
-        asked: after which of its blocks, counted as `blocks`.
+        asked: after which of its blocks, from 1, in a tower of 12.
         sigmas: of the filters there.
         settings: of `ZSSeg`.
     """
@@ -86,24 +88,23 @@ class SCAN(ZSSeg):
         """The tower that sees the whole picture."""
         return self.original or picture.tower
 
-    def read(self, image: Tensor, found: list[Piece], picture: Picture) -> Tensor:
+    def read(self, image: Tensor, found: Iterator[Piece], picture: Picture) -> Iterator[Tensor]:
         tower, batch = picture.tower, picture.batch
         if not tower.tower.has_class_token:
             raise InputError(f"{tower.arch} has no class token, which SCAN shows to crops")
         shown = relative(self.blocks, self.tower, picture.trunk.depth)
         seen = class_tokens(self.whole(picture), image, shown)
-        outside = [background(piece, tower.native, tower.patch) for piece in found]
-        batches = zip(crops(image, found, tower.native, batch), range(0, len(found), batch), strict=True)
-        return torch.cat(
-            [shifted(tower, part, outside[start : start + batch], seen, self.ratio) for part, start in batches]
-        )
+        while part := list(islice(found, batch)):
+            (cut,) = crops(image, part, tower.native, batch)
+            outside = [background(piece, tower.native, tower.patch) for piece in part]
+            yield shifted(tower, cut, outside, seen, self.ratio)
 
     def queries(self, embeddings: Tensor, picture: Picture) -> Tensor:
         embedded = super().queries(embeddings, picture)
         if self.integration is None:
             return embedded
         tower = self.whole(picture)
-        asked = relative(self.asked, self.tower, tower.trunk.depth)
+        asked = relative(self.asked, ASKED, tower.trunk.depth)
         if len(asked) != len(self.sigmas):
             raise InputError(f"{len(asked)} blocks of the tower are asked, and sigmas are {len(self.sigmas)}")
         seen = whole_trace(tower, normalised(picture), (*asked, tower.trunk.depth - 1))

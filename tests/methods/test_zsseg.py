@@ -9,61 +9,16 @@ import pytest
 import torch
 from formulas import softmax
 from mmseg.structures import SegDataSample
-from safetensors.torch import load_file, save_file
+from named_regions import SCALE, SIZE, Seen, close, original, stage
+from safetensors.torch import save_file
 from stub_proposals import StubProposals
 from stub_regions import StubRegions, rectangles
-from torch import Tensor
 
 from sclip_seg.errors import InputError
-from sclip_seg.evaluate.result import guides, parts
-from sclip_seg.regions.integration import SemanticIntegration
+from sclip_seg.evaluate.result import parts
+from sclip_seg.methods import zsseg
+from sclip_seg.regions.pieces import pieces
 from sclip_seg.regions.regions import VOID
-
-SIZE = (40, 48)
-SCALE = 40.0
-
-
-def stage(kind: str = "ZSSeg", provider: type = StubRegions, given: dict | None = None, **settings: object) -> dict:
-    return dict(type=kind, regions=dict(type=provider, **(given or {})), **settings)
-
-
-def original(seed: int = 0, size: tuple[int, int] = SIZE) -> Tensor:
-    """uint8 BGR."""
-    return torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-
-
-class Seen:
-    """A picture on its way through a model."""
-
-    def __init__(self, model, seed: int = 0, size: tuple[int, int] = SIZE) -> None:
-        self.model, self.pixels = model, original(seed, size)
-        model.prepare()
-        sample = SegDataSample(metainfo=dict(ori_shape=size))
-        sample.set_data(dict(original=self.pixels))
-        with torch.no_grad():
-            (self.picture,) = model.look([model.data_preprocessor.prepared(self.pixels)], [sample])
-            self.before = model.backbone.tail.read(self.picture).maps(size).dense()
-            self.after = model.score(self.picture).dense()
-
-    @property
-    def image(self) -> np.ndarray:
-        """Normalised, float64."""
-        mean, std = (
-            np.array(values).reshape(3, 1, 1) for values in (self.model.backbone.mean, self.model.backbone.std)
-        )
-        return (self.pixels.flip(0).double().numpy() / 255 - mean) / std
-
-    def feature(self, mask: np.ndarray, ratio: float = 0.0, blocks: tuple[int, ...] = ()) -> np.ndarray:
-        """By the formulas."""
-        return plain.feature(self.image, mask, self.model.backbone.clip.visual, ratio, blocks)
-
-    @property
-    def text(self) -> np.ndarray:
-        return self.picture.text.features.double().numpy()
-
-
-def close(found: Tensor, expected: np.ndarray, tolerance: float = 2e-5) -> None:
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -139,47 +94,6 @@ def test_a_trained_head_has_its_part(kind, head, build_segmentor):
     compare(seen, plain.mixture(c, masks), (masks[valid] > 0.5).any(0))
 
 
-@pytest.fixture
-def integration(tmp_path) -> str:
-    """Of tokens as wide as the tiny tower's."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(6)
-        made = SemanticIntegration(64, 24, layers=2, encoders=2, forward=20)
-    state = {name: 0.3 * torch.randn_like(tensor) for name, tensor in made.state_dict().items()}
-    save_file(state, tmp_path / "asks.safetensors")
-    return str(tmp_path / "asks.safetensors")
-
-
-def test_the_queries_of_a_head_ask_the_whole_picture(head, integration, build_segmentor):
-    """Blocks 1 and 3, patches before any norm, and the picture's own feature."""
-    options = dict(head=head, integration=integration, asked=(1, 3), sigmas=(3.0, 1.5), tower=None, blocks=(1, 3))
-    model = build_segmentor(stages=[stage("SCAN", StubProposals, **options)])
-    seen, visual = Seen(model), model.backbone.clip.visual
-    embeddings = seen.picture.proposals(model.stages[0].regions).embeddings
-    found = model.stages[0].queries(embeddings, seen.picture)
-    below, beside = (-side % 32 for side in SIZE)
-    side, patch = visual.image_size[0], visual.conv1.kernel_size[0]
-    image = plain.nearest(np.pad(seen.image, ((0, 0), (0, below), (0, beside))), side)
-    states = plain.class_states(image, visual)
-    patches = [states[d][1:].T.reshape(-1, side // patch, side // patch) for d in (0, 2)]
-    overall = plain.unit(plain.joint(states[-1][:1], plain.tower_weights(visual)[-1]))[0]
-    w = {name: tensor.double().numpy() for name, tensor in load_file(integration).items()}
-    expected = plain.integrated(embeddings.double().numpy(), patches, (3.0, 1.5), overall, w)
-    close(found, expected, 2e-4)
-    assert "integration=asks#" in parts(SimpleNamespace(model=dict(stages=[dict(type="SCAN", **options)])), "stages")
-
-
-def test_the_whole_picture_is_for_another_tower(build_segmentor):
-    other = dict(arch="tiny", pretrained=None, seed=9)
-    own, theirs = (
-        Seen(build_segmentor(stages=[stage("SCAN", ratio=0.5, blocks=(1, 3), tower=None, **given)]))
-        for given in ({}, dict(original=other))
-    )
-    assert not torch.equal(own.after, theirs.after)
-    assert theirs.model.stages[0].second_tower.digest in dict(map(reversed, guides(theirs.model)))
-    assert own.model.stages[0].second_tower is None
-
-
 @pytest.mark.parametrize("provider", [StubRegions, StubProposals])
 def test_the_cheap_reader_takes_means_of_patches(provider, build_segmentor):
     """Windows of 32 pixels, 16 apart, in patches of 8."""
@@ -231,6 +145,37 @@ def test_two_pictures_together_are_each_by_itself(chosen, build_segmentor):
 
     for together, (alone,) in zip(predicted(0, 1), (predicted(0), predicted(1)), strict=True):
         assert torch.allclose(together, alone, atol=2e-6)
+
+
+@pytest.mark.parametrize("reader", ["crops", "patches"])
+def test_how_many_masks_are_held_at_a_time_moves_nothing(reader, build_segmentor, monkeypatch):
+    found = []
+    for together in (zsseg.TOGETHER, 1):
+        monkeypatch.setattr(zsseg, "TOGETHER", together)
+        found.append(Seen(build_segmentor(stages=[stage(provider=StubProposals, reader=reader)])).after)
+    assert torch.allclose(*found, atol=2e-6)
+
+
+def test_pieces_are_cut_when_their_batch_comes(build_segmentor, monkeypatch):
+    """So that thousands of masks at their full size are never there at once."""
+    alive, most = [0], [0]
+
+    def counted(regions, threshold):
+        for piece in pieces(regions, threshold):
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+            yield piece
+
+    def done(tower, batch):
+        alive[0] -= len(batch)
+        return class_features(tower, batch)
+
+    class_features = zsseg.class_features
+    monkeypatch.setattr(zsseg, "pieces", counted)
+    monkeypatch.setattr(zsseg, "class_features", done)
+    window = dict(crop=32, stride=16, batch=4)
+    assert len(Seen(build_segmentor(stages=[stage(given=dict(count=60, seed=3))], window=window)).after)
+    assert most[0] <= 5
 
 
 def test_crops_do_not_depend_on_the_batch(build_segmentor):
