@@ -1,11 +1,12 @@
 """What a picture costs beside the bare vision transformer (`make speed`).
 
 Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
-same windows in one batch), with its second models where a method asks any
-("towers"), ours (from the decoded picture to its labels) and the published
-chain written plainly (plain_chain.py of the tests, a window at a time).
-Weights are random: speed does not depend on them. Prints a table and writes
-work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
+same windows in one batch), with its second models where a method asks any, and
+with the crops that it sends through the trunk ("towers"), ours (from the
+decoded picture to its labels) and the published chain written plainly
+(plain_chain.py of the tests, a window at a time). Weights are random: speed
+does not depend on them. `--regions N` has regions come from disk. Prints a
+table and writes work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
 of twenty scales and thresholds, beside one trunk and beside each alone.
 """
 
@@ -30,6 +31,7 @@ from ..config import CONFIGS, choices
 from ..errors import InputError
 from ..evaluate.result import device_name
 from ..files import write_atomically
+from ..methods.zsseg import ZSSeg
 from ..towers.encoder import DTYPES
 from ..towers.guide import Guide
 from ..words.text import text_bank
@@ -49,14 +51,14 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
     """One row of the table."""
     case = CASES[name]
     row = {"case": name, "method": method, "precision": precision} | dict.fromkeys(COLUMNS)
-    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision)
+    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision, options.regions)
     if not case.timed:
         return row | {"device": device_name()}
-    bench = Bench(case, method, options.backbone, precision)
+    bench = Bench(case, method, options.backbone, precision, regions=options.regions)
     cuda = bench.device.type == "cuda"
     chain = None if options.no_reference else plain_chain()
     works = {"trunk_s": bench.trunk, "ours_s": bench.ours}
-    if any(isinstance(module, Guide) for module in bench.model.modules()):
+    if any(isinstance(module, Guide | ZSSeg) for module in bench.model.modules()):
         works["towers_s"] = bench.towers()
     if not options.no_reference:
         works["reference_s"] = lambda: bench.reference(chain)
@@ -110,15 +112,15 @@ def plain_chain() -> ModuleType:
     return module
 
 
-def peak_extra(name: str, method: str, backbone: str, precision: str) -> float:
+def peak_extra(name: str, method: str, backbone: str, precision: str, regions: int | None = None) -> float:
     """Largest memory above the loaded model while one picture is segmented, in MB, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision))
+        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision, regions))
 
 
-def _peak_extra(case: Case, method: str, backbone: str, precision: str) -> float:
-    bench = Bench(case, method, backbone, precision)
+def _peak_extra(case: Case, method: str, backbone: str, precision: str, regions: int | None) -> float:
+    bench = Bench(case, method, backbone, precision, regions=regions)
     bench.windows = bench.cut = Tensor()
     if bench.device.type == "cuda":
         before = torch.cuda.memory_allocated()
@@ -169,6 +171,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     backbones = choices(CONFIGS)["backbone"]
     parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
+    parser.add_argument(
+        "--regions",
+        type=at_least_one,
+        metavar="N",
+        help="so many regions, read from disk; default: those that felzenszwalb finds anew",
+    )
     parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
     parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
     parser.add_argument("--no-reference", action="store_true")
