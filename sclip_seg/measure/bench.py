@@ -140,7 +140,7 @@ class Bench:
 
 
 def maps(folder: Path, size: tuple[int, int], count: int) -> dict:
-    """Config of a provider that reads `count` equal rectangles of a picture of `size` (H, W) from a file in `folder`."""
+    """Config of a provider that reads `count` equal rectangles of a picture of `size` (H, W) from a file there."""
     rows = max(1, round(math.sqrt(count * size[0] / size[1])))
     y, x = (
         np.arange(side)[:, None] * cells // side for side, cells in zip(size, (rows, -(-count // rows)), strict=True)
