@@ -20,13 +20,12 @@ from tqdm import tqdm
 from ..command import Parser, at_least_one, run
 from ..config import load_config
 from ..data.loading import read_picture
+from ..data.pictures import SUFFIXES
 from ..errors import InputError
 from ..options import add_options
 from ..picture.segmentor import OpenVocabSegmentor
 from ..picture.stages.experts import TemplateRanking
 from ..words.experts import Experts
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def main(arguments: list[str] | None = None) -> int:

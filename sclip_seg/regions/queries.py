@@ -28,7 +28,7 @@ class QueryNetwork(RegionProvider):
     """What the three share.
 
     Args:
-        checkpoint: of transformers: a name on the hub, or a folder.
+        checkpoint: of transformers: a name on the hub, or a folder; None is the published one.
         form: 'panoptic', a hard map, or 'soft'.
         threshold: least score of a query.
         mask: least probability of a pixel.
@@ -38,8 +38,21 @@ class QueryNetwork(RegionProvider):
 
     network: str
     processor: str
+    published: str
+    """The checkpoint of whoever names none."""
 
-    def __init__(self, checkpoint: str, trained_on: str, folder: str | None, **settings: object) -> None:
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        form: Literal["panoptic", "soft"] = "panoptic",
+        threshold: Share = 0.5,
+        mask: Share = 0.5,
+        overlap: Share = 0.8,
+        trained_on: str = "COCO's panoptic masks",
+        folder: str | None = FOLDER,
+    ) -> None:
+        checkpoint = checkpoint or self.published
+        settings = dict(form=form, threshold=threshold, mask=mask, overlap=overlap)
         super().__init__(folder, checkpoint=base_name(checkpoint), **settings)
         self.model, self.prepare = load(self.network, self.processor, checkpoint)
         restored(self.model)
@@ -90,18 +103,7 @@ class Mask2Former(QueryNetwork):
     """Mask2Former, Swin-L on COCO's panoptic masks unless told otherwise."""
 
     network, processor = "Mask2FormerForUniversalSegmentation", "Mask2FormerImageProcessor"
-
-    def __init__(
-        self,
-        checkpoint: str = "facebook/mask2former-swin-large-coco-panoptic",
-        form: Literal["panoptic", "soft"] = "panoptic",
-        threshold: Share = 0.5,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
-    ) -> None:
-        super().__init__(checkpoint, trained_on, folder, form=form, threshold=threshold, mask=mask, overlap=overlap)
+    published = "facebook/mask2former-swin-large-coco-panoptic"
 
     def embeddings(self, outputs: object) -> Tensor | None:
         """After the last norm, which transformers' masks are made after and this state of it is not."""
@@ -114,18 +116,7 @@ class MaskFormer(QueryNetwork):
     """MaskFormer, Swin-L on COCO's panoptic masks unless told otherwise."""
 
     network, processor = "MaskFormerForInstanceSegmentation", "MaskFormerImageProcessor"
-
-    def __init__(
-        self,
-        checkpoint: str = "facebook/maskformer-swin-large-coco",
-        form: Literal["panoptic", "soft"] = "panoptic",
-        threshold: Share = 0.5,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
-    ) -> None:
-        super().__init__(checkpoint, trained_on, folder, form=form, threshold=threshold, mask=mask, overlap=overlap)
+    published = "facebook/maskformer-swin-large-coco"
 
 
 @REGIONS.register_module(name="eomt")
@@ -136,20 +127,18 @@ class EoMT(QueryNetwork):
     """
 
     network, processor = "EomtForUniversalSegmentation", "EomtImageProcessor"
+    published = "tue-mps/coco_panoptic_eomt_large_640"
 
     def __init__(
         self,
-        checkpoint: str = "tue-mps/coco_panoptic_eomt_large_640",
+        checkpoint: str | None = None,
         form: Literal["panoptic", "soft"] = "panoptic",
         threshold: Share = 0.8,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
         stuff: Sequence[Natural] = tuple(COCO_STUFF),
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
+        **settings: object,
     ) -> None:
-        options = dict(form=form, threshold=threshold, mask=mask, overlap=overlap)
-        super().__init__(checkpoint, trained_on, folder, stuff=list(stuff), **options)
+        super().__init__(checkpoint, form, threshold, **settings)
+        self.settings["stuff"] = list(stuff)
 
     def fused(self) -> dict:
         return dict(stuff_classes=self.settings["stuff"])
