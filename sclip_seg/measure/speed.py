@@ -6,8 +6,9 @@ with the crops that it sends through the trunk ("towers"), ours (from the
 decoded picture to its labels) and the published chain written plainly
 (plain_chain.py of the tests, a window at a time). Weights are random: speed
 does not depend on them. `--regions N` has regions come from disk. Prints a
-table and writes work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
-of twenty scales and thresholds, beside one trunk and beside each alone.
+table and writes work_dirs/speed/speed.json. `--shared`: ten methods over one
+trunk, and a sweep of twenty scales and thresholds, beside one trunk and beside
+each alone.
 """
 
 import argparse

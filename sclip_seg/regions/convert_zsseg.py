@@ -1,9 +1,10 @@
 """Convert zsseg's published checkpoint into a folder of transformers' MaskFormer.
 
     sclip-seg convert-zsseg FILE --out FOLDER
-    sclip-seg test zsseg --dataset ade20k --cfg-options model.stages.0.regions.checkpoint=FOLDER \\
-        model.stages.0.regions.trained_on=COCO-Stuff-156 model.stages.0.head=FOLDER/head.safetensors \\
-        model.stages.0.share=0.5
+    sclip-seg test zsseg --dataset ade20k --cfg-options \\
+        model.stages.0.regions.checkpoint=FOLDER \\
+        model.stages.0.regions.trained_on=COCO-Stuff-156 \\
+        model.stages.0.head=FOLDER/head.safetensors model.stages.0.share=0.5
 
 FILE is the authors' (github.com/MendelXu/zsseg.baseline), of detectron2; it is
 read as data, and nothing in it is run. Only names change, and each tensor is
