@@ -6,7 +6,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -25,29 +24,11 @@ from ..picture.stage import Stage
 from ..towers.encoder import DTYPES, DenseCLIP
 from ..towers.positions import resample
 from ..words.text import TextBank
+from .speed_command import Case
 from .towers import Work, bare_towers
 
 REGIONS = "felzenszwalb"  # the others need weights
 NAME = "picture"  # of the picture's file
-
-
-@dataclass(frozen=True)
-class Case:
-    """A picture of a benchmark: its config's name and its size (H, W) in pixels."""
-
-    dataset: str
-    size: tuple[int, int]
-    timed: bool = True
-
-
-CASES = {
-    "voc21": Case("voc21", (375, 500)),
-    "coco_object": Case("coco_object", (480, 640)),
-    "coco_stuff164k": Case("coco_stuff164k", (480, 640)),
-    "ade20k": Case("ade20k", (512, 683)),
-    "cityscapes": Case("cityscapes", (1024, 2048)),
-    "ade20k_large": Case("ade20k", (2000, 3000), timed=False),
-}
 
 
 class Bench:

@@ -10,14 +10,14 @@ hf = pytest.importorskip("transformers", reason="networks that find masks need t
 import published_layout as layout  # noqa: E402
 
 from sclip_seg.errors import InputError  # noqa: E402
-from sclip_seg.regions import convert_scan, convert_zsseg  # noqa: E402
+from sclip_seg.regions import convert_scan_command, convert_zsseg_command  # noqa: E402
 from sclip_seg.regions.head import ProposalHead  # noqa: E402
 from sclip_seg.regions.integration import SemanticIntegration  # noqa: E402
 from sclip_seg.registry import REGIONS  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WIDTH = 24
-KINDS = {"zsseg": ("maskformer", convert_zsseg), "scan": ("mask2former", convert_scan)}
+KINDS = {"zsseg": ("maskformer", convert_zsseg_command), "scan": ("mask2former", convert_scan_command)}
 
 
 def saved(state: dict, path) -> str:
