@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def wheel(tmp_path_factory):
     """The project as a wheel, built from what git has in this tree, without the network."""
     pytest.importorskip("setuptools", minversion="77", reason="a wheel is built by setuptools 77 or later")
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "sclip_seg_cli.py"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "sclip_seg_cli.py"):
         shutil.copy(ROOT / name, tree)
     for name in ("sclip_seg", "configs"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -217,6 +218,22 @@ def test_the_wheel_brings_the_command_and_the_configs(installed):
     assert (done.returncode, done.stderr.partition(";")[0]) == (2, "error: there is no method 'slip'")
     assert "did you mean sclip or" in done.stderr
     assert not any(installed.folder.iterdir())
+
+
+def test_the_wheel_finds_its_configs_wherever_it_lies(wheel, tmp_path):
+    """As `pip install --target` unpacks it; and no folder `configs` of another package's is taken for ours."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "place")
+    (tmp_path / "place" / "configs").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "sclip_seg_cli", "list"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "place")},
+        capture_output=True,
+        text=True,
+    )
+    names = [f"{axis} {name}" for axis, names in choices(ROOT / "configs").items() for name in names]
+    assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", names)
 
 
 def test_the_wheel_evaluates_in_an_empty_folder(installed):
