@@ -3,15 +3,18 @@
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import venv
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.utils.dl_utils.misc import mmcv_full_available
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from waiting import PATIENCE
@@ -125,6 +128,20 @@ assert importlib.import_module("mmseg.utils.mask_classification").point_sample()
 """,
         COMPILED_MMCV=str(tmp_path),
     )
+
+
+def test_what_python_3_14_dropped_is_bridged(monkeypatch):
+    """mmengine and mmcv ask `pkgutil.find_loader` for mmcv's compiled part, and find or miss it as before."""
+    names = ("mmcv", "mmcv._ext", "json", "mmcv.no_such_module")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        before = [pkgutil.find_loader(name) is not None for name in names] if sys.version_info < (3, 14) else None
+        full = mmcv_full_available()
+    monkeypatch.delattr(pkgutil, "find_loader", raising=False)
+    mmcv_shim.bridge_the_standard_library()
+    found = [pkgutil.find_loader(name) is not None for name in names]
+    assert found == (before or [True, full, True, False])
+    assert mmcv_full_available() is full
 
 
 def pins() -> list[Requirement]:
