@@ -21,6 +21,7 @@ from waiting import PATIENCE
 
 from sclip_seg import mmcv_shim
 from sclip_seg.config import choices
+from sclip_seg.version import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,6 +143,17 @@ def test_what_python_3_14_dropped_is_bridged(monkeypatch):
     found = [pkgutil.find_loader(name) is not None for name in names]
     assert found == (before or [True, full, True, False])
     assert mmcv_full_available() is full
+
+
+def test_every_place_names_the_same_pythons():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first, last = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()
+    pythons = [f"3.{minor}" for minor in range(int(first), int(last))]
+    workflow = (ROOT / ".github/workflows/test.yml").read_text()
+    assert json.loads(re.search(r"python: (\[.*\])", workflow)[1]) == pythons
+    assert f"Python {pythons[0]} to {pythons[-1]}" in (ROOT / "Makefile").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in citation
 
 
 def pins() -> list[Requirement]:
