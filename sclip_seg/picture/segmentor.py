@@ -191,7 +191,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         key = f"{tower.digest} {tower.precision} {like.device.type}"
         cache = Path(self.text_cache) if self.text_cache else None
         keep = dict(templates=self.templates, key=key, cache=cache, known=known)
-        return partial(text_bank, tower.clip, tower.arch, **keep)
+        return partial(text_bank, tower.clip, tower.words, **keep)
 
     @torch.no_grad()
     def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
