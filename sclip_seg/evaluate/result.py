@@ -51,7 +51,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
         "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
         "window": f"{crop}/{window['padding']}" + (f"/{window['unit']}" if window["unit"] else ""),
-        "scale": f"{rule.logit_scale:g}",
+        "scale": "none" if rule.logit_scale is None else f"{rule.logit_scale:g}",
         "background": f"{rule.background}<{rule.background_threshold:g}",
         "area": f"{rule.min_area:g}",
         **({"stages": parts(config, "stages")} if config.model.get("stages") else {}),

@@ -73,7 +73,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         short_side: Pixels | None = 336,
         long_side: Pixels = LONG_SIDE,
         window: WindowSettings | None = None,
-        logit_scale: Positive = 40.0,
+        logit_scale: Positive | None = 40.0,
         background: Natural | None = None,
         background_threshold: Share = 0.0,
         min_area: Share = 0.0,
