@@ -50,24 +50,28 @@ class RADIORefinement(MaskRefinement):
         super().__init__(sam, iou_threshold, coarse_threshold, min_area, mask_weight, fall_back, mask_norm)
         self.neck = sam.vision_encoder.neck.requires_grad_(False).eval().float()
 
+    def check_tower(self, tower: DenseCLIP) -> None:
+        if not isinstance(tower.tower, RadioTower) or not isinstance(tower.tail, LastBlock):
+            raise InputError("RADIORefinement asks RADIO what SAM would see: it needs a tower of RADIO's, and its tail")
+        told = tower.tower.for_sam(torch.zeros(1, 1, tower.tower.width).to(next(tower.parameters()))).shape[2]
+        cells = self.side // tower.patch
+        if (told, cells) != (self.neck.conv1.in_channels, self.grid):
+            raise InputError(
+                f"{tower.arch} speaks to a SAM of {told} channels on {cells} patches a side, and the checkpoint's has "
+                f"{self.neck.conv1.in_channels} on {self.grid}"
+            )
+
     @torch.no_grad()
     def seen(self, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
         features, size = sam_features(picture.tower, picture.image, self.side)
-        if features.shape[0] != self.neck.conv1.in_channels or features.shape[1] != self.grid:
-            raise InputError(
-                f"RADIO speaks to a SAM of {len(features)} channels on {features.shape[1]} patches a side, and the "
-                f"checkpoint's has {self.neck.conv1.in_channels} on {self.grid}"
-            )
         return self.neck(features.permute(1, 2, 0)[None])[0], size
 
 
 def sam_features(tower: DenseCLIP, image: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
     """What RADIO says a SAM would see in a normalised picture (3, h, w), (D, s, s), fp32; and the size it is seen at.
 
-    The tail's last block is the trunk's. Raises InputError for another tower or tail.
+    The tower is RADIO's, its last block as the tail reads it.
     """
-    if not isinstance(tower.tower, RadioTower) or not isinstance(tower.tail, LastBlock):
-        raise InputError("RADIORefinement asks RADIO what SAM would see: it needs a backbone of RADIO's, and its tail")
     size = size_for_sam(tuple(image.shape[1:]), side, tower.patch)
     trace = tower.trace(brought_to(image, size)[None])
     tokens = tower.tail.tokens(trace)[:, trace.prefix :]

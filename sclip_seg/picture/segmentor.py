@@ -92,6 +92,8 @@ class OpenVocabSegmentor(BaseSegmentor):
             self.backbone = MODELS.build(backbone)
             self.stages = torch.nn.ModuleList(_built(STAGES, stages))
             steps = _built(STEPS, refine)
+        for step in steps:
+            step.check_tower(self.backbone)
         order = [isinstance(step, LabelStep) for step in steps]
         if order != sorted(order):
             raise InputError(f"refine has a step on score maps after one on labels: {refine}")

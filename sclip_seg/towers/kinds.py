@@ -20,8 +20,6 @@ from torch import nn
 from ..errors import InputError
 from ..registry import TAILS
 from .own_tower import OwnTower
-from .positions import RULES
-from .radio import RULES as RADIO_RULES
 from .radio import SHAPES, RadioTower, RadioVisual
 from .timm_tower import TimmTower
 from .tower import PoolReading, Tower
@@ -91,7 +89,7 @@ def refuse_unread(arch: str, config: dict) -> None:
 
 def rules_of(arch: str) -> tuple[str, ...]:
     """How positions may be resampled in a tower, its own rule first."""
-    return tuple(RADIO_RULES if arch in SHAPES else RULES)
+    return (RadioTower if arch in SHAPES else Tower).rules
 
 
 def outline(arch: str) -> Outline:

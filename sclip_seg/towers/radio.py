@@ -28,7 +28,10 @@ RULES = {"radio": False, "radio_corners": True}  # whether the corners of the ta
 
 @dataclass(frozen=True)
 class Shape:
-    """What weights do not tell of themselves, and how large they are; `text` and `tag` are open_clip's of the words."""
+    """What weights do not tell of themselves, and how large they are; `text` and `tag` are open_clip's of the words.
+
+    `table` and `native` are sides in patches: of the table of positions, and of pictures as timm has them, 512 pixels.
+    """
 
     width: int
     depth: int
@@ -36,6 +39,7 @@ class Shape:
     layer_scale: bool = False
     patch: int = 16
     table: int = 128
+    native: int = 32
     prefix: int = 8
     text: str = "ViT-gopt-16-SigLIP2-384"
     tag: str = "webli"
@@ -86,11 +90,13 @@ class RadioVisual(nn.Module):
 class RadioTower(Tower):
     """RADIO's trunk under SigLIP 2's adaptor."""
 
+    rules = tuple(RULES)
+
     def __init__(self, visual: RadioVisual) -> None:
         super().__init__(visual)
         shape = visual.shape
         self.blocks = tuple(map(TimmBlock, visual.blocks))
-        self.prefix, self.patch, self.native = len(visual.class_embedding), shape.patch, (shape.table, shape.table)
+        self.prefix, self.patch, self.native = len(visual.class_embedding), shape.patch, (shape.native, shape.native)
 
     @property
     def has_class_token(self) -> bool:
@@ -104,7 +110,7 @@ class RadioTower(Tower):
         visual = self.visual
         x = visual.embedder(image.to(self.dtype))
         grid = tuple(x.shape[-2:])
-        table = positions(visual.pos_embed, self.native, grid, rule)
+        table = positions(visual.pos_embed, visual.shape.table, grid, rule)
         x = x.flatten(2).transpose(1, 2) + table.to(x.dtype)
         return torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), -1, -1), x], dim=1), grid
 
@@ -124,8 +130,8 @@ class RadioTower(Tower):
         return self.visual.sam(self.last_norm(tokens))
 
 
-def positions(table: Tensor, native: tuple[int, int], grid: tuple[int, int], rule: str) -> Tensor:
-    """The table (h0·w0, C) of the `native` grid (h0, w0) for a grid (h, w): (h·w, C), fp32."""
-    side, picture = max(grid), table.float().T.reshape(1, -1, *native)
+def positions(table: Tensor, cells: int, grid: tuple[int, int], rule: str) -> Tensor:
+    """The table (cells², C) for a grid (h, w): (h·w, C), fp32."""
+    side, picture = max(grid), table.float().T.reshape(1, -1, cells, cells)
     square = F.interpolate(picture, (side, side), mode="bilinear", align_corners=RULES[rule])
     return square[0, :, : grid[0], : grid[1]].flatten(1).T

@@ -96,7 +96,7 @@ class Reference:
         path = self.scratch / f"{WORDS}.json"
         path.write_text(json.dumps(words))
         open_clip.add_model_config(path)
-        sizes = dict(patch=made.PATCH, table=made.GRID, prefix=len(made.TEACHERS) + made.REGISTERS)
+        sizes = dict(patch=made.PATCH, table=made.GRID, native=14, prefix=len(made.TEACHERS) + made.REGISTERS)
         SHAPES[RADIO] = Shape(
             made.W, made.DEPTH, made.HEADS, layer_scale=True, **sizes, text=WORDS, tag=str(self.weights)
         )
