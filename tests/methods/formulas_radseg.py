@@ -62,6 +62,12 @@ def probabilities(cosine: Array, scale: float) -> Array:
     return powers / powers.sum(0)
 
 
-def pruned(p: Array, threshold: float) -> Array:
-    """Of enlarged probabilities (Q, H, W): 0 all over where a class nowhere reaches the threshold."""
-    return np.stack([one if one.max() >= threshold else 0 * one for one in p])
+def merged(p: Array, owner: list[int]) -> Array:
+    """The largest of each class's queries, (Q, H, W) -> (K, H, W)."""
+    return np.stack([np.max([one for one, own in zip(p, owner, strict=True) if own == c], 0) for c in sorted({*owner})])
+
+
+def pruned(p: Array, owner: list[int], threshold: float) -> Array:
+    """Of enlarged probabilities (Q, H, W): 0 all over where a query's class nowhere reaches the threshold."""
+    best = merged(p, owner).max((1, 2))
+    return np.stack([one if best[own] >= threshold else 0 * one for one, own in zip(p, owner, strict=True)])
