@@ -42,6 +42,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "method": config.axes.method,
         "tail": describe(without_places(settings.tail)),
         "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
+        **({} if backbone.words == backbone.arch else {"words": backbone.words}),
         "act": backbone.inputs.act,
         "pixels": backbone.inputs.pixels,
         "positions": backbone.position_rule,

@@ -126,8 +126,8 @@ def unit_products(rows: Tensor) -> Tensor:
 
 
 def positive_softmax(similar: Tensor, sharpness: float) -> Tensor:
-    """softmax(s ·) over the entries of each row (..., T) that are not negative."""
-    return (sharpness * similar).masked_fill_(similar < 0, -torch.inf).softmax(-1)
+    """softmax(s ·) over the entries of each row (..., T) that are not negative; `similar` itself is changed."""
+    return similar.mul_(sharpness).masked_fill_(similar < 0, -torch.inf).softmax(-1)
 
 
 def aggregation_weights(unit: Tensor, rows: Tensor, sharpness: float) -> Tensor:
