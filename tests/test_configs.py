@@ -39,7 +39,6 @@ REGISTRIES = [
     if isinstance(shelf, Registry)
 ]
 
-
 PARTS, IN_USE = registry.Parts(), set()  # the towers of these tests, each built once
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
 

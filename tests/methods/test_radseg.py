@@ -8,9 +8,7 @@ import pytest
 import tiny_radio
 import torch
 import torch.nn.functional as F
-from mmseg.structures import SegDataSample
-from test_trident_pictures import network_input, photo, sample
-from torch import Tensor
+from smooth_photos import looked, photo
 
 from sclip_seg.errors import InputError
 from sclip_seg.methods import radseg
@@ -27,6 +25,8 @@ OWN = dict(
     logit_scale=None,
 )
 WINDOW = dict(crop=32, stride=24)
+MEAN = np.array([122.771, 116.746, 104.094])[:, None, None]  # OpenAI's, of 8 bits
+STD = np.array([68.501, 66.632, 70.323])[:, None, None]
 SIZES = [(48, 72), (61, 75), (75, 50), (20, 30), (24, 96)]  # as it is, three brought to multiples, lower than a window
 
 
@@ -60,13 +60,6 @@ def radio(tiny, tmp_path_factory):
     del SHAPES[tiny_radio.NAME]
 
 
-def looked(model: OpenVocabSegmentor, pictures: list[Tensor]) -> list[Picture]:
-    """Pictures uint8 BGR at their own size, after the trunk."""
-    samples: list[SegDataSample] = [sample(tuple(picture.shape[1:])) for picture in pictures]
-    data = model.data_preprocessor(dict(inputs=pictures, data_samples=samples))
-    return list(model.look(data["inputs"], data["data_samples"]))
-
-
 def language(model: OpenVocabSegmentor, cells: np.ndarray) -> np.ndarray:
     """The tower's own way from features (n, C) to unit ones in the joint space, which other tests hold."""
     out = model.backbone.tower.projected(torch.from_numpy(cells).float()[None])[0]
@@ -93,7 +86,7 @@ def check(model: OpenVocabSegmentor, size: tuple[int, int], **settings) -> None:
     fitted = formulas.rounded(size, model.window["stride"], model.window["crop"])
     assert tuple(picture.fitted.shape[1:]) == fitted
     if model.backbone.arch == "tiny":
-        pixels = network_input(raw, model.window["stride"], model.window["crop"])
+        pixels = guided.bilinear((raw.double().numpy()[::-1] - MEAN) / STD, fitted)
         np.testing.assert_allclose(picture.fitted.double().numpy(), pixels, rtol=0, atol=1e-4)
     windows = torch.cat(list(picture.plan.cut([picture.fitted], 99)))
     tokens = model.backbone.tail.tokens(model.backbone.trace(windows))[:, model.backbone.tower.prefix :]

@@ -7,14 +7,11 @@ import pytest
 import tiny_radio
 import torch
 import torch.nn.functional as F
-from mmseg.structures import SegDataSample
 from safetensors.torch import load_file, save_file
-from test_trident_pictures import photo, sample
-from torch import Tensor
+from smooth_photos import looked, photo
 
 from sclip_seg.errors import InputError
 from sclip_seg.methods.radseg_plus import RADIORefinement, size_for_sam
-from sclip_seg.picture.picture import Picture
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 from sclip_seg.towers.radio import SHAPES
 
@@ -71,12 +68,6 @@ def build(folder, tiny):
 def step(folder: Path, **options: object) -> dict:
     loose = dict(iou_threshold=-1e9, coarse_threshold=0.2, min_area=4)
     return dict(type="RADIORefinement", checkpoint=str(folder / "sam")) | loose | options
-
-
-def looked(model: OpenVocabSegmentor, pictures: list[Tensor]) -> list[Picture]:
-    samples: list[SegDataSample] = [sample(tuple(picture.shape[1:])) for picture in pictures]
-    data = model.data_preprocessor(dict(inputs=pictures, data_samples=samples))
-    return list(model.look(data["inputs"], data["data_samples"]))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 75), (100, 40), (300, 10)], ids=str)
