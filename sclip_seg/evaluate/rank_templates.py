@@ -64,8 +64,8 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """Sorted by name. Raises InputError where there are none."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    """All below the folder, sorted. Raises InputError where there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise InputError(f"there are no pictures in {folder}")
     return found

@@ -15,11 +15,11 @@ class Classical(RegionProvider):
 
     def __init__(self, folder: str | None = FOLDER, **settings: object) -> None:
         super().__init__(folder, **settings)
-        self.library = _scikit_image(self.name)
+        self.release = _scikit_image(self.name)
 
     @property
     def digest(self) -> str:
-        return f"skimage-{self.library.__version__}"
+        return f"skimage-{self.release}"
 
 
 @REGIONS.register_module(name="felzenszwalb")
@@ -62,9 +62,10 @@ class Slic(Classical):
         return Regions(torch.from_numpy(slic(picture, start_label=0, channel_axis=-1, **options).astype(np.int32)))
 
 
-def _scikit_image(name: str) -> object:
+def _scikit_image(name: str) -> str:
+    """Its release."""
     try:
         import skimage
     except ImportError as error:
         raise InputError(f"regions by {name} need scikit-image: pip install .[regions]") from error
-    return skimage
+    return skimage.__version__

@@ -20,7 +20,7 @@ def scenes(monkeypatch, tmp_path, tiny):
 
 
 def rank(*arguments, options=()):
-    pictures = ["--pictures", "data/toy/images/val", "--out", "experts.json"]
+    pictures = ["--pictures", "data/toy/images", "--out", "experts.json"]  # they lie in its subfolder
     return main(["naclip", "--dataset", "toy_stuff", *pictures, *arguments, "--cfg-options", *FAST, THREE, *options])
 
 

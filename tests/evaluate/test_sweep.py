@@ -35,6 +35,13 @@ def test_every_combination_is_a_cell_of_its_own(stub, capsys):
     assert all(f"written to {GRID / 'sweep'}.{kind}" in printed for kind in ("md", "csv", "png"))
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_long_values_leave_room_for_the_curves(stub):
+    values = ",".join(f"['a photo of {{}}, {word} {20 * 'and again '}.']" for word in ("once", "twice"))
+    assert stub("--methods", "sclip", *TOY, "--vary", f"model.templates={values}") == 0
+    assert (GRID / "sweep.png").is_file()
+
+
 def test_the_options_reach_the_config(stub):
     assert stub("--methods", "sclip", *TOY, "--vary", "model.min_area=0,0.25") == 0
     given = [parse_options(call[call.index("--cfg-options") + 1 :]) for call in stub.calls()]

@@ -28,7 +28,7 @@ def test_quick_run(quick):
     assert found["complete"]
     assert found["bad"] == 0
     sections = {row["section"] for row in found["rows"]}
-    assert sections == {"machine", "ceilings", "world", "labels", "features", "built", "speed", "bands"}
+    assert sections == {"machine", "ceilings", "world", "labels", "features", "built", "kernels", "speed", "bands"}
 
 
 def test_every_precision_is_compared(quick):
@@ -84,8 +84,8 @@ def test_features_that_are_no_numbers_are_off():
     found = expected.clone()
     found[0, :, 0, 0] = math.nan
     queries = torch.randn(3, 8)
-    assert precision.compare_features(expected, expected, queries, "fp32", False)["off"] == []
-    assert precision.compare_features(found, expected, queries, "bf16", True)["off"]
+    assert precision.compare_features(expected, expected, queries, "fp32", 1)["off"] == []
+    assert precision.compare_features(found, expected, queries, "bf16", 3)["off"]
 
 
 def test_flops_of_a_known_tower():

@@ -14,7 +14,7 @@ from ...options import parse_options, split_values
 from .cell import Cell
 from .run import Outcome
 
-LONGEST = 80  # letters of a variant's name
+LONGEST, DRAWN = 80, 24  # letters of a variant's name, and of a value where it is drawn
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def drawn(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> bytes:
         cell, result = outcome.request.cell, outcome.result
         if result:
             value = first.of(cell)
-            title = ", ".join([cell.method, *(f"{axis.name} {axis.of(cell)}" for axis in others)])
+            title = ", ".join([cell.method, *(_short(f"{axis.name} {axis.of(cell)}") for axis in others)])
             place = numbers[value] if is_scale else places[value]
             panel = lines.setdefault(f"{cell.dataset}, {cell.backbone}", {})
             panel.setdefault(title, []).append((place, result["miou"]))
@@ -123,7 +123,7 @@ def drawn(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> bytes:
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
         if not is_scale:
-            panel.set_xticks(list(places.values()), list(places), rotation=30, ha="right")
+            panel.set_xticks(list(places.values()), map(_short, places), rotation=30, ha="right")
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
@@ -131,6 +131,10 @@ def drawn(outcomes: Sequence[Outcome], axes: Sequence[Axis]) -> bytes:
 
 def _parted(option: str) -> tuple[str, str, str]:
     return option.partition("=")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= DRAWN else text[: DRAWN - 1] + "…"
 
 
 def _number(text: str) -> float | None:

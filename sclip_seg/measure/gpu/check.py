@@ -1,14 +1,18 @@
-"""Checks and measures on a GPU, in one go, in less than eight minutes.
+"""Checks and measures on a GPU, in one go.
 
     sclip-seg gpu-check --parity DIR   # DIR as of `sclip-seg parity`
     sclip-seg gpu-check --quick        # its smallest form, on the CPU too
 
+Eight minutes hold half of the methods; several runs may share a card, but for
+`--sections speed`.
+
 `labels`, `features`: every method in fp32, bf16 and fp16 against fp32 on the
-CPU. `parity`: the official codes' outputs in fp32 on the device. `speed`,
-`bands`, `ceilings`: pictures per second, the floor beside them, and kernels
-where they are off it. What fails or keeps not to its bound is named, stops
-nothing else, and makes the exit status 1; so does a check that no time was
-left for. All of it is in work_dirs/gpu_check.json, written row by row.
+CPU. `parity`: the official codes' outputs in fp32 on the device. `kernels`:
+our own beside the plain code. `speed`, `bands`, `ceilings`: pictures per
+second, the floor beside them, and kernels where they are off it. What fails
+or keeps not to its bound is named, stops nothing else, and makes the exit
+status 1; so does a check that no time was left for. All of it is in
+work_dirs/gpu_check.json, written row by row.
 
 Products and convolutions of fp32 are fp32 throughout: TF32 is off.
 """
@@ -31,7 +35,7 @@ from ...evaluate.result import commit, device_name, versions
 from ...toy.make import make
 from ..parity.command import outcomes
 from ..parity.outcome import Outcome
-from . import precision, speed
+from . import kernels, precision, speed
 from .sheet import Sheet
 
 METHODS = choices(CONFIGS)["method"]
@@ -79,6 +83,7 @@ def check(options: argparse.Namespace) -> int:
         if "parity" in options.sections and options.parity:
             sheet.attempt("parity", str(options.parity), partial(parity, options.parity, device))
     if "speed" in options.sections:
+        kernels.measure(sheet, device, options.quick)
         speed.measure(sheet, methods, device, options.quick)
     sheet.write(complete=True)
     tell(sheet)
@@ -116,7 +121,7 @@ def parity(folder: Path, device: torch.device) -> dict:
 
 def tell(sheet: Sheet) -> None:
     """The tables: short, the last thing printed, since the end of a long output is what is kept."""
-    for line in speed.kernels(sheet):
+    for line in speed.longest(sheet):
         print(line)
     for title, head, rows in (
         ("equal pixels, move of the mIoU, features' relative distance", precision_head(), precision.summary(sheet)),
@@ -126,7 +131,7 @@ def tell(sheet: Sheet) -> None:
         table.add_rows(list(rows))
         if table.rows:
             print(table)
-    for row in [*sheet.of("ceilings"), *sheet.of("bands"), *sheet.of("parity")]:
+    for row in [*sheet.of("ceilings"), *sheet.of("bands"), *sheet.of("kernels"), *sheet.of("parity")]:
         print({key: value for key, value in row.items() if key not in ("section", "status", "off", "seconds")})
     for row in sheet.bad:
         print(f"{row['status']}: {row['section']} {row['name']}: {'; '.join(row['off'])[:400]}")

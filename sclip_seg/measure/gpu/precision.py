@@ -25,6 +25,7 @@ from ...registry import TAILS
 from ...towers.encoder import DTYPES, DenseCLIP
 from ...towers.tail import cosines
 from ...words.text import TextBank
+from ..bench import REGIONS
 from .sheet import Sheet, beyond
 
 CPU = torch.device("cpu")
@@ -32,12 +33,14 @@ CPU = torch.device("cpu")
 # rounding turns such a decision, more than the pixel on the edge follows.
 DECIDE = (
     *("cliptrase", "cliptrase_windows", "itaclip", "proxyclip", "resclip", "scclip", "trident"),
-    *("sfp", "dih_clip"),
+    *("sfp", "dih_clip", "cass", "cliper", "rfclip", "corrclip", "corrclip_v2", "zsseg", "scan"),
 )
+REGIONAL = ("corrclip", "corrclip_v2", "zsseg", "scan")  # a region's label turns as a whole
+PAIRING = ("cass",)  # heads are paired as wholes: in half precisions features move by 0.11 on an H100, labels by 0.9 %
 SURE = 2e-3  # two best probabilities this close (relative) may change places in fp32: ten times parity's on the CPU
 # Of a map's pixels and of the mIoU in percent. fp32: the order of sums differs, so only ties may turn. Half precisions:
 # as tests/test_toy.py asserts of SCLIP in bf16 on the CPU; on an H100, all methods and 20 pictures, 99.57 % and 0.09 at
-# worst in bf16, 99.967 % and 0.02 in fp16.
+# worst in bf16, 99.967 % and 0.02 in fp16; by regions 1.1, one small thing that corrclip_v2 names otherwise in bf16.
 LABELS = {
     "fp32": {"equal": (">=", 0.9995), "miou_moved": ("<=", 0.1)},
     "bf16": {"equal": (">=", 0.99), "miou_moved": ("<=", 0.3)},
@@ -52,6 +55,7 @@ FEATURES = {
     "fp16": {"relative": ("<=", 4e-3), "cosine_mean": ("<=", 1.5e-4)},
 }
 TURNED = {"fp32": 10, "bf16": 3, "fp16": 3}  # times as far for methods that decide within
+PAIRED = {"fp32": 10, "bf16": 8, "fp16": 50}  # for methods that pair
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def compare_labels(method: str, precision: str, device: torch.device, world: Pat
         "miou_moved": abs(found.miou - reference.miou),
     }
     bounds = dict(LABELS[precision])
+    if method in REGIONAL:
+        bounds["miou_moved"] = ("<=", 2.0)
     if precision == "fp32":
         bounds |= {"equal": (">=", 0.995)} if method in DECIDE else {"wrong_where_sure": ("<=", 0)}
     return row | {"off": beyond(bounds, row) + ([] if found.finite else ["probabilities that are no numbers"])}
@@ -173,17 +179,20 @@ def check_features(sheet: Sheet, method: str, here: DenseCLIP, there: DenseCLIP,
             model.tail = copy.deepcopy(here.tail).to(device)
             model.set_precision(precision)
             found = unit_features(model, windows.to(device), text.to(next(model.parameters()))).cpu()
-            return compare_features(found, expected[0], queries, precision, method in DECIDE)
+            turned = PAIRED[precision] if method in PAIRING else TURNED[precision] if method in DECIDE else 1
+            return compare_features(found, expected[0], queries, precision, turned)
 
         sheet.attempt("features", f"{method} {precision}", run)
 
 
 def random_tail(method: str, arch: str) -> nn.Module:
-    """A method's tail, its guides with random weights."""
+    """A method's tail, its guides with random weights, its regions by colour."""
     config = load_config(CONFIGS / f"{method}.py", "voc21", "toy" if arch == "toy" else "openai_vit_b16")
     tail = config.model.backbone.tail
     for place in {"guide", "affinity"} & tail.keys():
         tail[place].pretrained = None
+    if "regions" in tail:
+        tail.regions = REGIONS
     return TAILS.build(tail).eval().requires_grad_(False)
 
 
@@ -193,8 +202,8 @@ def unit_features(model: DenseCLIP, windows: Tensor, text: TextBank) -> Tensor:
     return F.normalize(model(windows, text).float(), dim=1)
 
 
-def compare_features(found: Tensor, expected: Tensor, queries: Tensor, precision: str, decides: bool) -> dict:
-    """Distances of features, and of their cosines with queries."""
+def compare_features(found: Tensor, expected: Tensor, queries: Tensor, precision: str, wider: float) -> dict:
+    """Distances of features, and of their cosines with queries; the bounds are `wider` times as far."""
     ours, theirs = cosines(found, queries), cosines(expected, queries)
     moved = (ours - theirs).abs()
     row = {
@@ -205,7 +214,6 @@ def compare_features(found: Tensor, expected: Tensor, queries: Tensor, precision
         "cosine_mean": float(moved.mean()),
         "equal": float((ours.argmax(1) == theirs.argmax(1)).float().mean()),
     }
-    wider = TURNED[precision] if decides else 1
     bounds = {key: (sign, bound * wider) for key, (sign, bound) in FEATURES[precision].items()}
     return row | {"off": beyond(bounds, row)}
 

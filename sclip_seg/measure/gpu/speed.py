@@ -232,7 +232,7 @@ def summary(sheet: Sheet) -> Iterator[list[str]]:
             yield [row["name"], *figures, f"{row['peak_mb']:.0f}" if "peak_mb" in row else "-"]
 
 
-def kernels(sheet: Sheet) -> Iterator[str]:
+def longest(sheet: Sheet) -> Iterator[str]:
     """The five longest kernels of each row that was looked into."""
     for row in sheet.of("speed"):
         if "profile" in row:

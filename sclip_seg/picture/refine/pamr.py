@@ -7,9 +7,12 @@ With x the picture, o one of 8 neighbours at each dilation, and replicated borde
 
 The picture is the network's input, already down-sized, brought back up bilinearly; the maps m are the cosines before
 scale and softmax. Linear in m, so the queries go in chunks: memory moves no score, and no error is swallowed. Maps in
-fp32 on a CPU take `rounds`, whose terms and order are the same.
+fp32 take `rounds` on a CPU, and on a GPU `fused` where Triton is there; terms and order are the same.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Annotated
 
 import torch
@@ -41,11 +44,18 @@ class PAMR(ScoreStep):
         height, width = scores.shape[1:]
         # Channel by channel: three together round otherwise on one thread than on several, and flat colours show it.
         guide = F.interpolate(image[:, None].float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
-        if scores.dtype == torch.float32 and scores.device.type == "cpu" and not scores.requires_grad:
-            return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
+        if scores.dtype == torch.float32 and not scores.requires_grad:
+            if scores.device.type == "cpu":
+                return rounds(scores, self.steps, self.offsets, lambda rows: self.affinity(guide, rows))
+            if fused := kernels(scores):
+                return fused.rounds(scores, guide, self.steps, self.offsets, centres=len(self.dilations))
+        return self.plain(scores, guide)
+
+    def plain(self, scores: Tensor, guide: Tensor) -> Tensor:
+        """The rounds as one writes them, on any device; the picture (3, H, W) at the maps' size."""
         weights = self.affinity(guide)
         refined = torch.empty_like(scores)
-        step = max(1, CHUNK_BYTES // (3 * 4 * height * width))
+        step = max(1, CHUNK_BYTES // (3 * 4 * guide[0].numel()))
         for first in range(0, len(scores), step):
             maps = scores[first : first + step]
             for _ in range(self.steps):
@@ -83,3 +93,11 @@ class PAMR(ScoreStep):
     def _shift(self, padded: Tensor, offset: tuple[int, int], reach: int, like: Tensor) -> Tensor:
         top, left = (reach + o for o in offset)
         return padded[:, top : top + like.shape[1], left : left + like.shape[2]]
+
+
+def kernels(scores: Tensor) -> ModuleType | None:
+    """The module `fused`, for scores on a GPU where Triton is there and can build for it."""
+    if not scores.is_cuda or find_spec("triton") is None:
+        return None
+    fused = import_module(".fused", __package__)
+    return fused if fused.usable(scores.device) else None

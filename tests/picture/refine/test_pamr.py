@@ -1,5 +1,6 @@
 """PAMR against its equation in float64 loops."""
 
+import importlib.util
 from itertools import chain
 
 import numpy as np
@@ -112,11 +113,26 @@ def test_row_classes_are_the_plain_rounds(queries, size, steps, dilations, flat)
     scores, guide = inputs(queries, size, size)
     guide = (guide > 0).float() if flat else guide
     step = PAMR(steps, dilations)
-    weights, plain = step.affinity(guide), scores
-    for _ in range(steps):
-        plain = step.average(plain, weights)
     by_class = sparse.rounds(scores, steps, step.offsets, lambda rows: step.affinity(guide, rows))
-    torch.testing.assert_close(by_class, plain, rtol=0, atol=1e-6)
+    torch.testing.assert_close(by_class, step.plain(scores, guide), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("queries", "size", "steps", "dilations"), [(3, (18, 15), 2, (8, 16)), (2, (1, 30), 2, (2,))])
+@pytest.mark.parametrize("flat", [False, True], ids=["noise", "flat"])
+def test_the_kernels_of_a_gpu_are_the_plain_rounds(queries, size, steps, dilations, flat, monkeypatch):
+    """Triton's interpreter runs them here; it is asked for when a kernel is defined, so the module is loaded anew."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    spec = importlib.util.find_spec("sclip_seg.picture.refine.fused")
+    fused = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fused)
+    scores, guide = inputs(queries, size, size)
+    if flat:  # with soft edges, whose spread is all rounding
+        guide = torch.nn.functional.interpolate((guide[None, :, :5, :5] > 0).float(), size, mode="bilinear")[0]
+    step, given = PAMR(steps, dilations), scores.clone()
+    by_kernel = fused.rounds(scores, guide, steps, step.offsets, centres=len(dilations))
+    torch.testing.assert_close(by_kernel, step.plain(scores, guide), rtol=0, atol=1e-6)
+    assert torch.equal(scores, given), "the maps that were handed in were written"
 
 
 @pytest.mark.parametrize("height", [1, 2, 7, 8, 9, 16, 33])
