@@ -1,5 +1,7 @@
 """RADIO and the text tower of its teacher as one frozen model: two files, as they are published."""
 
+from pathlib import Path
+
 import open_clip.model
 import torch
 from torch import Tensor, nn
@@ -7,11 +9,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..words import tokenizers
 from ..words.text_tower import width_of
-from . import checkpoint, facts, weights
+from . import checkpoint, facts, snapshot, weights
 from .adaptor import Residual
 from .frozen import Frozen, tokenizer_places
-from .layouts import as_open_clip
-from .radio import SHAPES, RadioVisual, Shape
+from .layouts import text_tower_of
+from .radio import SHAPES, WORDS, RadioVisual, Words
 from .radio_file import WHERE, load_visual
 from .stock import config_of
 
@@ -31,7 +33,8 @@ class RadioCLIP(nn.Module):
 class FrozenRADIO(Frozen):
     """RADIO of `radio.SHAPES` and its words; arguments as `DenseCLIP`'s. Of random weights where `pretrained` is None.
 
-    The text tower is looked for as any of open_clip's tags is.
+    Which text tower reads them is what the file says of its teacher (`radio.WORDS`). Its weights are looked for as any
+    of open_clip's tags is; of a repository of the hub, first in the folder of its name in `folder`.
     """
 
     def __init__(
@@ -45,45 +48,44 @@ class FrozenRADIO(Frozen):
         std: tuple[float, float, float] | None,
     ) -> None:
         shape, known = SHAPES[arch], facts.Facts(False, None, None, "arch")
-        asked = None if quick_gelu == "known" else quick_gelu
+        words = WORDS[shape.words]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if pretrained is None:
-                config = config_of(shape.text)
-                visual = RadioVisual(shape, Residual(shape.width, shape.width, config["embed_dim"]))
+                out = config_of(words.arch)["embed_dim"]
+                visual, text = RadioVisual(shape, Residual(shape.width, shape.width, out)), built(words)
             else:
-                tokenizers.refuse_missing(shape.text)
-                visual, known = self._visual(arch, pretrained, folder, shape)
-            inputs = facts.settle(arch, False, pretrained, known, asked, mean, std)
-            clip = RadioCLIP(visual, text_tower(shape, None if pretrained is None else folder))
+                visual, known, words = load_visual(_found(arch, pretrained, folder), arch, shape)
+                text = loaded(words, folder)
+        inputs = facts.settle(arch, False, pretrained, known, None if quick_gelu == "known" else quick_gelu, mean, std)
+        clip = RadioCLIP(visual, text)
         width = visual.head(torch.zeros(1, shape.width)).shape[1]
         if width != width_of(clip):
-            raise InputError(f"{pretrained} speaks of {width} dimensions, and {shape.text} of {width_of(clip)}")
-        super().__init__(arch, pretrained, clip, inputs, words=shape.text)
-
-    @staticmethod
-    def _visual(arch: str, pretrained: str, folder: str, shape: Shape) -> tuple[RadioVisual, facts.Facts]:
-        try:
-            path = weights.find(arch, pretrained, folder)
-        except InputError as error:
-            raise InputError(f"{error}; {arch} is read from {WHERE}") from error
-        return load_visual(path, arch, shape)
+            raise InputError(f"{pretrained} speaks of {width} dimensions, and {words.arch} of {width_of(clip)}")
+        super().__init__(arch, pretrained, clip, inputs, words=words.arch)
 
 
-def text_tower(shape: Shape, folder: str | None) -> nn.Module:
-    """The text tower alone of open_clip's model `shape.text`, its weights found as `weights.find` does; None: random.
+def built(words: Words) -> nn.Module:
+    """The text tower alone of open_clip's model, with random weights. Raises InputError."""
+    config = config_of(words.arch)
+    return open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"], config.get("quick_gelu", False))
 
-    Raises InputError.
-    """
-    config = config_of(shape.text)
-    quick = config.get("quick_gelu", False)
-    text = open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"], quick)
-    if folder is None:
-        return text
-    facts.settle(shape.text, quick, shape.tag, facts.of_name(shape.text, shape.tag), None, None, None)
-    path = weights.find(shape.text, shape.tag, folder)
-    state = as_open_clip(checkpoint.read(path).state, path, apart=True)
-    own = {name.removeprefix("text."): tensor for name, tensor in state.items() if name.startswith("text.")}
-    weights.fill(text, own, path, shape.text)
-    tokenizers.look_in(shape.text, tokenizer_places(shape.text, path, folder))
+
+def loaded(words: Words, folder: str) -> nn.Module:
+    """The same with its weights. Raises InputError."""
+    tokenizers.refuse_missing(words.arch)
+    quick = config_of(words.arch).get("quick_gelu", False)
+    facts.settle(words.arch, quick, words.weights, facts.of_name(words.arch, words.weights), None, None, None)
+    own = Path(folder) / words.weights.removeprefix(snapshot.HUB)
+    path = weights.find(words.arch, str(own) if own.is_dir() else words.weights, folder)
+    text = built(words)
+    weights.fill(text, text_tower_of(checkpoint.read(path).state, path), path, words.arch)
+    tokenizers.look_in(words.arch, tokenizer_places(words.arch, path, folder))
     return text
+
+
+def _found(arch: str, pretrained: str, folder: str) -> Path:
+    try:
+        return weights.find(arch, pretrained, folder)
+    except InputError as error:
+        raise InputError(f"{error}; {arch} is read from {WHERE}") from error

@@ -13,6 +13,7 @@ it did before, and as the files on Hugging Face for B and H, and timm, still hav
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,25 @@ from ..errors import InputError
 from .timm_blocks import TimmBlock
 from .tower import Tower
 
+
+class Words(NamedTuple):
+    """Where a teacher's words come from: open_clip's name of a model with that text tower, and of its weights."""
+
+    arch: str
+    weights: str
+
+
+# By what a file calls its teacher's model. open_clip has no NaFlex SigLIP 2, whose text tower has the same form.
+WORDS = {
+    "siglip2-so400m": Words("ViT-SO400M-16-SigLIP2-256", "hf-hub:google/siglip2-so400m-patch16-naflex"),
+    "siglip2-g-384": Words("ViT-gopt-16-SigLIP2-384", "webli"),
+}
 RULES = {"radio": False, "radio_corners": True}  # whether the corners of the table and of the square are aligned
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What weights do not tell of themselves, and how large they are; `text` and `tag` are open_clip's of the words.
+    """What weights do not tell of themselves, and how large they are; `words` where a file does not say whose they are.
 
     `table` and `native` are sides in patches: of the table of positions, and of pictures as timm has them, 512 pixels.
     """
@@ -41,8 +55,7 @@ class Shape:
     table: int = 128
     native: int = 32
     prefix: int = 8
-    text: str = "ViT-gopt-16-SigLIP2-384"
-    tag: str = "webli"
+    words: str = "siglip2-so400m"
 
 
 SHAPES = {

@@ -17,7 +17,8 @@ from ..errors import InputError
 from . import checkpoint, facts
 from .adaptor import adaptor_for
 from .layouts import WRAPPERS
-from .radio import RadioVisual, Shape
+from .radio import WORDS as KNOWN
+from .radio import RadioVisual, Shape, Words
 from .weights import fill
 
 TRUNKS = {"base_model.": "", "radio_model.model.": "radio_model."}  # and what its other parts are under
@@ -26,8 +27,8 @@ SAM = ("sam",)
 WHERE = "NVIDIA's files for torch.hub, e.g. c-radio_v3-b_half.pth.tar of https://huggingface.co/nvidia/C-RADIOv3-B"
 
 
-def load_visual(path: Path, arch: str, shape: Shape) -> tuple[RadioVisual, facts.Facts]:
-    """The trunk with its adaptors, and what the file says of its pixels.
+def load_visual(path: Path, arch: str, shape: Shape) -> tuple[RadioVisual, facts.Facts, Words]:
+    """The trunk with its adaptors, what the file says of its pixels, and whose its words are.
 
     Raises:
         InputError: a file of another kind, or of another model; one without an adaptor of SigLIP 2's.
@@ -59,7 +60,7 @@ def load_visual(path: Path, arch: str, shape: Shape) -> tuple[RadioVisual, facts
     ours |= {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.items()}
     ours |= {f"normaliser.{key}": tensor.squeeze(0) if key == "mean" else tensor for key, tensor in normaliser.items()}
     fill(visual, ours, path, arch, "Is the backbone the right one?")
-    return visual, _pixels(rest, path)
+    return visual, _pixels(rest, path), _words(teachers[words], shape, path)
 
 
 def _under(state: dict[str, Tensor], root: str) -> dict[str, Tensor]:
@@ -78,6 +79,14 @@ def _teacher(teachers: list[dict], known: tuple[str, ...]) -> int | None:
     of_type = [place for place, entry in enumerate(teachers) if entry.get("type") == known[0]]
     named = [place for place, entry in enumerate(teachers) if entry.get("name") in known]
     return next(iter(of_type + named), None)
+
+
+def _words(teacher: dict, shape: Shape, path: Path) -> Words:
+    """Of the model that a teacher was."""
+    model = teacher.get("model") or shape.words
+    if not isinstance(model, str) or model not in KNOWN:
+        raise InputError(f"{path} was taught words by {model!r}; those of {', '.join(KNOWN)} are known")
+    return KNOWN[model]
 
 
 def _slot(teachers: list[dict], place: int, shape: Shape, path: Path) -> int:

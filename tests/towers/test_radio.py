@@ -16,7 +16,7 @@ from sclip_seg.errors import InputError
 from sclip_seg.registry import TAILS
 from sclip_seg.towers.encoder import DenseCLIP
 from sclip_seg.towers.kinds import outline
-from sclip_seg.towers.radio import SHAPES
+from sclip_seg.towers.radio import SHAPES, WORDS, Words
 from sclip_seg.words.text import TextBank
 
 PLAIN = dict(type="LastBlock", attention="qk")
@@ -121,7 +121,7 @@ def test_what_is_said_of_it(tmp_path, tiny):
 
 def test_words_are_those_of_the_text_file(tmp_path, tiny, build_dense):
     dense = build(saved(tmp_path))
-    state = torch.load(SHAPES[NAME].tag, weights_only=True)
+    state = torch.load(WORDS[tiny].weights, weights_only=True)
     clip = build_dense().clip
     clip.load_state_dict(state)
     tokens = torch.randint(1, 400, (3, 77), generator=torch.Generator().manual_seed(0))
@@ -179,6 +179,10 @@ BROKEN = {
     "no arguments": (lambda c: dict(state_dict=c["state_dict"]), "does not say its teachers"),
     "odd teachers": (lambda c: c | dict(args=dict(teachers="siglip2")), "does not say its teachers"),
     "another teacher": (lambda c: c | dict(args=dict(teachers=[dict(name="clip")])), "has no teacher siglip2"),
+    "words of a stranger": (
+        lambda c: checkpoint(model="siglip3"),
+        "was taught words by 'siglip3'; those of siglip2-so",
+    ),
     "a token too many": (lambda c: checkpoint(token_slot=9), "the token 9, and has 5"),
     "an odd token": (lambda c: checkpoint(token_slot="1"), "the token '1'"),
     "no table": (lambda c: change(c, f"{START}pos_embed"), "table of positions"),
@@ -239,3 +243,30 @@ def test_arguments_are_data_and_never_code(tmp_path):
 def test_where_the_file_is_to_be_had():
     with pytest.raises(InputError, match=r"no weights file data/weights/nowhere.*huggingface\.co/nvidia/C-RADIOv3"):
         build("data/weights/nowhere.pth.tar")
+
+
+def test_words_of_siglip_in_transformers_names(register, tmp_path):
+    """So400m NaFlex, which open_clip has no weights of, comes from the folder of its repository's name."""
+    transformers = pytest.importorskip("transformers")
+    sizes = dict(vocab_size=90, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    torch.manual_seed(5)
+    theirs = transformers.SiglipTextModel(
+        transformers.SiglipTextConfig(**sizes, max_position_embeddings=9, projection_size=JOINT)
+    ).eval()
+    for parameter in theirs.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    state = {f"text_model.{name.removeprefix('text_model.')}": t for name, t in theirs.state_dict().items()}
+    folder = tmp_path / "google" / "siglip"
+    folder.mkdir(parents=True)
+    save_file(state | {"logit_scale": torch.ones(1)}, folder / "model.safetensors")
+    text = dict(context_length=9, vocab_size=90, width=32, heads=2, layers=2, mlp_ratio=2.0, no_causal_mask=True)
+    text |= dict(proj_bias=True, pool_type="last", norm_kwargs={"eps": 1e-6}, act_kwargs={"approximate": "tanh"})
+    vision = dict(image_size=32, layers=1, width=32, head_width=16, patch_size=8)
+    name = register("tiny-siglip", dict(embed_dim=JOINT, custom_text=True, vision_cfg=vision, text_cfg=text))
+    WORDS["siglip2-tiny"] = Words(name, "hf-hub:google/siglip")
+    dense = build(saved(tmp_path, checkpoint(model="siglip2-tiny")), folder=str(tmp_path))
+    del WORDS["siglip2-tiny"]
+    tokens = torch.randint(1, 90, (3, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(dense.clip.encode_text(tokens), theirs(tokens).pooler_output, rtol=1e-5, atol=1e-5)
+    assert dense.words == name

@@ -7,7 +7,7 @@ import torch
 from open_clip import create_model
 from torch import Tensor
 
-from sclip_seg.towers.radio import SHAPES, Shape
+from sclip_seg.towers.radio import SHAPES, WORDS, Shape, Words
 
 NAME, WIDTH, HEADS, DEPTH, PATCH, TABLE, JOINT = "tiny-radio", 32, 2, 2, 8, 6, 24
 TEACHERS = ("clip", "siglip2", "sam")
@@ -96,9 +96,9 @@ def known(words: str, folder: Path) -> None:
         table=TABLE,
         native=4,
         prefix=PREFIX,
-        text=words,
-        tag=str(folder / "words.pt"),
+        words=words,
     )
+    WORDS[words] = Words(words, str(folder / "words.pt"))
 
 
 def saved(folder: Path, content: dict | None = None, name: str = "radio.pth.tar") -> str:

@@ -19,12 +19,12 @@ from torch.utils._pytree import tree_map
 from ...command import one_line
 from ...errors import InputError
 from ...towers.encoder import DenseCLIP
-from ...towers.radio import SHAPES, Shape
+from ...towers.radio import SHAPES, WORDS, Shape, Words
 from ...words.text import TextBank
 
 KEPT = 4  # towers; a file's cases share one or two
 ARCH = "parity"  # open_clip's name of the recipe's tower
-RADIO, WORDS = "parity-radio", "parity-words"  # and of that of `recipe_radio.py`, and the one that reads its words
+RADIO, READER = "parity-radio", "parity-words"  # and of that of `recipe_radio.py`, and the one that reads its words
 
 
 def told(error: Exception) -> str:
@@ -91,15 +91,14 @@ class Reference:
         with patch.dict(sys.modules, recipe=self.recipe.recipe):
             made = _module(self.folder / "recipe_radio.py")
         torch.save(made.radio_checkpoint(), self.radio_weights)
-        words = open_clip.get_model_config(self.arch())
-        words["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
-        path = self.scratch / f"{WORDS}.json"
-        path.write_text(json.dumps(words))
+        reader = open_clip.get_model_config(self.arch())
+        reader["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
+        path = self.scratch / f"{READER}.json"
+        path.write_text(json.dumps(reader))
         open_clip.add_model_config(path)
         sizes = dict(patch=made.PATCH, table=made.GRID, native=14, prefix=len(made.TEACHERS) + made.REGISTERS)
-        SHAPES[RADIO] = Shape(
-            made.W, made.DEPTH, made.HEADS, layer_scale=True, **sizes, text=WORDS, tag=str(self.weights)
-        )
+        SHAPES[RADIO] = Shape(made.W, made.DEPTH, made.HEADS, layer_scale=True, words=READER, **sizes)
+        WORDS[READER] = Words(READER, str(self.weights))
         return made
 
     @property
