@@ -13,6 +13,8 @@ from pathlib import Path
 from ..command import Parser, run
 from ..config import CONFIGS, choices
 from ..errors import InputError
+from ..towers.kinds import outline
+from ..towers.radio import SHAPES
 
 TOWERS = Path(__file__).with_name("towers.tsv")
 
@@ -43,7 +45,10 @@ def show_towers() -> None:
             print(f"{row['arch']:<34} {what}{tokenizer}")
         else:
             print(f"{row['arch']:<34} {'not read' if row['read'] == 'no' else row['read']}: {row['said']}")
-    print(f"{sum(row['read'] == 'yes' for row in rows)} of {len(rows)} are read")
+    print(f"{sum(row['read'] == 'yes' for row in rows)} of {len(rows)} are read; and beside open_clip's:")
+    for arch in SHAPES:
+        found = outline(arch)
+        print(f"{arch:<34} {found.kind}, {found.depth} blocks, patch {found.patch}, a class token of each teacher")
 
 
 def show_choices(folder: Path) -> None:

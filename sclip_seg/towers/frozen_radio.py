@@ -77,7 +77,15 @@ def loaded(words: Words, folder: str) -> nn.Module:
     quick = config_of(words.arch).get("quick_gelu", False)
     facts.settle(words.arch, quick, words.weights, facts.of_name(words.arch, words.weights), None, None, None)
     own = Path(folder) / words.weights.removeprefix(snapshot.HUB)
-    path = weights.find(words.arch, str(own) if own.is_dir() else words.weights, folder)
+    try:
+        path = weights.find(words.arch, str(own) if own.is_dir() else words.weights, folder)
+    except InputError as error:
+        if not words.weights.startswith(snapshot.HUB):
+            raise
+        raise InputError(
+            f"the text tower of RADIO's teacher, {words.weights}, is not on this machine and cannot be downloaded; put "
+            f"its model.safetensors, tokenizer.json and tokenizer_config.json at {own}"
+        ) from error
     text = built(words)
     weights.fill(text, text_tower_of(checkpoint.read(path).state, path), path, words.arch)
     tokenizers.look_in(words.arch, tokenizer_places(words.arch, path, folder))

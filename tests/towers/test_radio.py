@@ -240,12 +240,20 @@ def test_arguments_are_data_and_never_code(tmp_path):
     assert not hasattr(sys, "radio_was_run")
 
 
+def test_where_the_words_are_to_be_had(tmp_path, tiny, monkeypatch):
+    monkeypatch.setitem(WORDS, "siglip2-tiny", Words(tiny, "hf-hub:nobody/nothing"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("sclip_seg.towers.snapshot.hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    with pytest.raises(InputError, match=r"model\.safetensors, tokenizer\.json .* at .*nobody/nothing"):
+        build(saved(tmp_path, checkpoint(model="siglip2-tiny")), folder=str(tmp_path))
+
+
 def test_where_the_file_is_to_be_had():
     with pytest.raises(InputError, match=r"no weights file data/weights/nowhere.*huggingface\.co/nvidia/C-RADIOv3"):
         build("data/weights/nowhere.pth.tar")
 
 
-def test_words_of_siglip_in_transformers_names(register, tmp_path):
+def test_words_of_siglip_in_transformers_names(register, tmp_path, monkeypatch):
     """So400m NaFlex, which open_clip has no weights of, comes from the folder of its repository's name."""
     transformers = pytest.importorskip("transformers")
     sizes = dict(vocab_size=90, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
@@ -263,9 +271,8 @@ def test_words_of_siglip_in_transformers_names(register, tmp_path):
     text |= dict(proj_bias=True, pool_type="last", norm_kwargs={"eps": 1e-6}, act_kwargs={"approximate": "tanh"})
     vision = dict(image_size=32, layers=1, width=32, head_width=16, patch_size=8)
     name = register("tiny-siglip", dict(embed_dim=JOINT, custom_text=True, vision_cfg=vision, text_cfg=text))
-    WORDS["siglip2-tiny"] = Words(name, "hf-hub:google/siglip")
+    monkeypatch.setitem(WORDS, "siglip2-tiny", Words(name, "hf-hub:google/siglip"))
     dense = build(saved(tmp_path, checkpoint(model="siglip2-tiny")), folder=str(tmp_path))
-    del WORDS["siglip2-tiny"]
     tokens = torch.randint(1, 90, (3, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(dense.clip.encode_text(tokens), theirs(tokens).pooler_output, rtol=1e-5, atol=1e-5)
