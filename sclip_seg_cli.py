@@ -1,6 +1,7 @@
 """`sclip-seg WORD ...`, and what every file of tools/ calls. It lies beside the package: its help needs no torch.
 
-A word's work is done by a module on the shelves, imported when the word is known.
+A word's command line is a module on the shelves, imported when the word is known; what does its work, and the
+libraries that this needs, are imported when the arguments are read.
 """
 
 import signal
@@ -12,27 +13,27 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-# word -> the module that does it, and what it is in a line.
+# word -> the module that reads its arguments, and what it is in a line.
 WORDS = {
     "test": ("sclip_seg.evaluate.test", "evaluate a method on a dataset"),
-    "demo": ("sclip_seg.show.demo", "segment pictures of one's own with words of one's own"),
-    "attention": ("sclip_seg.show.attention", "draw what points of a picture look at, methods side by side"),
+    "demo": ("sclip_seg.show.demo_command", "segment pictures of one's own with words of one's own"),
+    "attention": ("sclip_seg.show.attention_command", "draw what points of a picture look at, methods side by side"),
     "app": ("sclip_seg.show.app.command", "a page to play with, on this machine only"),
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
-    "regions": ("sclip_seg.evaluate.regions_ahead", "find the regions of a dataset's pictures ahead"),
-    "region-bank": ("sclip_seg.evaluate.region_bank", "make a bank of regions from a folder of pictures"),
+    "regions": ("sclip_seg.evaluate.regions_command", "find the regions of a dataset's pictures ahead"),
+    "region-bank": ("sclip_seg.evaluate.region_bank_command", "make a bank of regions from a folder of pictures"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
     "report": ("sclip_seg.evaluate.report.command", "one page over the results of many runs"),
-    "speed": ("sclip_seg.measure.speed", "what a picture costs beside the bare vision transformer"),
-    "rank-templates": ("sclip_seg.evaluate.rank_templates", "find each class's surest prompt templates"),
+    "speed": ("sclip_seg.measure.speed_command", "what a picture costs beside the bare vision transformer"),
+    "rank-templates": ("sclip_seg.evaluate.rank_templates_command", "find each class's surest prompt templates"),
     "list": ("sclip_seg.evaluate.listing", "list methods, datasets and backbones"),
-    "towers": ("sclip_seg.measure.sweep", "hold every tower of open_clip against itself, at one block"),
-    "parity": ("sclip_seg.measure.parity.command", "hold the methods against outputs of the official codes"),
-    "gpu-check": ("sclip_seg.measure.gpu.check", "checks and measures on a GPU, in one go"),
+    "towers": ("sclip_seg.measure.towers_command", "hold every tower of open_clip against itself, at one block"),
+    "parity": ("sclip_seg.measure.parity_command", "hold the methods against outputs of the official codes"),
+    "gpu-check": ("sclip_seg.measure.gpu.command", "checks and measures on a GPU, in one go"),
     "toy-world": ("sclip_seg.toy.make", "draw the toy benchmark"),
-    "toy-demo": ("sclip_seg.toy.demo", "every method on the toy benchmark, offline"),
-    "toy-train": ("sclip_seg.toy.train", "train the toy tower"),
-    "toy-guide-train": ("sclip_seg.toy.train_guide", "train the toy guide"),
+    "toy-demo": ("sclip_seg.toy.demo_command", "every method on the toy benchmark, offline"),
+    "toy-train": ("sclip_seg.toy.train_command", "train the toy tower"),
+    "toy-guide-train": ("sclip_seg.toy.train_guide_command", "train the toy guide"),
 }
 USAGE = "usage: sclip-seg WORD ... (sclip-seg WORD --help says what a word takes)"
 

@@ -1,7 +1,6 @@
 """From the three axes (method, dataset, backbone) to one resolved config."""
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict, get_type_hints
@@ -13,14 +12,15 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, TRAN
 
 from . import axes
 from .axes import WORDS as WORDS
+from .choices import CONFIGS as CONFIGS
+from .choices import choices as choices
+from .choices import method_file as method_file
+from .choices import names_in as names_in
 from .errors import InputError, near
-from .handed_in import existing
 from .options import put
 from .registry import ATTENTION, GUIDES, REGIONS, STAGES, STEPS, TAILS
 from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
-PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
-CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
 KEYS = {
     *(
@@ -156,38 +156,6 @@ SHELVES = {
     "test_evaluator": METRICS,
     "test_cfg": LOOPS,
 }
-
-
-def choices(folder: Path) -> dict[str, list[str]]:
-    """What lies in a config folder: names of methods, datasets and backbones."""
-    return {
-        "method": names_in(folder),
-        "dataset": names_in(folder / "_base_" / "datasets"),
-        "backbone": names_in(folder / "_base_" / "backbones"),
-    }
-
-
-def names_in(folder: Path) -> list[str]:
-    """The configs of a folder; a name that begins with _ is not for choosing."""
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-
-
-def method_file(method: str | Path) -> Path:
-    """The config of a method: by its name among those of `CONFIGS`, or by the path of a config of one's own.
-
-    Raises:
-        InputError: no such name or file (with the near ones).
-    """
-    given = Path(method)
-    if given.name == given.stem == str(method):
-        have = names_in(CONFIGS)
-        if method not in have:
-            raise InputError(f"there is no method {method!r}{near(str(method), have)}")
-        return CONFIGS / f"{method}.py"
-    path = existing(method)
-    if not path.is_file():
-        raise InputError(f"there is no config {path}{near(path.stem, names_in(path.parent))}")
-    return path
 
 
 def load_config(

@@ -73,6 +73,16 @@ def only_one(build: Callable[..., T], *settings: object) -> T:
     return part
 
 
+class Shelf(Registry):
+    """A registry of ours, whose parts are loaded before they are listed, too."""
+
+    @property
+    def module_dict(self) -> dict[str, Callable]:
+        """The parts by their names."""
+        self.import_from_location()
+        return super().module_dict
+
+
 def _bind(config: dict | str, registry: Registry, **_) -> partial:
     options = {"type": config} if isinstance(config, str) else dict(config)
     name = options.pop("type")
@@ -108,13 +118,13 @@ def _build_reader(config: dict, registry: Registry) -> object:
     return (_build_guide if (parts := _parts.get()) and parts.readers else _build)(config, registry)
 
 
-ATTENTION = Registry("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
-TAILS = Registry("tail", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
-GUIDES = Registry("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
-REGIONS = Registry("regions", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.regions"])
-STAGES = Registry(
+ATTENTION = Shelf("attention", scope="mmseg", build_func=_bind, locations=["sclip_seg.methods"])
+TAILS = Shelf("tail", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.methods"])
+GUIDES = Shelf("guide", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.towers.guide"])
+REGIONS = Shelf("regions", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.regions"])
+STAGES = Shelf(
     "stage", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.stages", "sclip_seg.methods"]
 )
-STEPS = Registry(
+STEPS = Shelf(
     "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]
 )

@@ -170,9 +170,9 @@ def test_the_launcher_leaves_the_handlers_of_others(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc to see a library in")
-@pytest.mark.parametrize("program", [("tools/test.py", "--list"), ("sclip_seg_cli.py", "list")], ids=str)
+@pytest.mark.parametrize("program", [("tools/test.py", "sclip"), ("sclip_seg_cli.py", "test", "sclip")], ids=str)
 def test_ctrl_c_while_the_libraries_load(tmp_path, program):
-    command = [sys.executable, str(ROOT / program[0]), program[1]]
+    command = [sys.executable, str(ROOT / program[0]), *program[1:]]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     maps = Path(f"/proc/{process.pid}/maps")
     until(lambda: "libtorch" in maps.read_text(), "torch", lambda: process.poll() is None)

@@ -21,7 +21,7 @@ from sclip_seg.data.loading import read_picture
 from sclip_seg.data.prepare.subset import cut_subset
 from sclip_seg.errors import InputError
 from sclip_seg.handed_in import at_home, composed, existing, read_text
-from sclip_seg.show import attention, demo
+from sclip_seg.show import attention_command, demo, demo_command
 from sclip_seg.words.auxiliary_texts import AuxiliaryTexts
 from sclip_seg.words.read import read_words, split_words
 from sclip_seg.words.vocabulary import Vocabulary, shipped
@@ -246,10 +246,10 @@ def test_typed_words_of_the_page_read_no_file(folder):
         split_words("cls_mine.txt")
 
 
-@pytest.mark.parametrize("tool", [demo, attention], ids=lambda tool: tool.__name__)
+@pytest.mark.parametrize("tool", [demo_command, attention_command], ids=lambda tool: tool.__name__)
 def test_tools_read_a_class_file(folder, tool, capsys):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save("p.png")
-    more = ["--device", "cpu"] if tool is demo else ["--scores", "--methods", "sclip"]
+    more = ["--device", "cpu"] if tool is demo_command else ["--scores", "--methods", "sclip"]
     assert tool.main(["p.png", "--classes", "cls_mine.txt", "--backbone", "toy", *more]) == 0
     told = capsys.readouterr()
     assert "never learned the words 'red', 'thing'" in told.err

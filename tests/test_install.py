@@ -113,6 +113,7 @@ import importlib, os, sys
 import mmcv
 mmcv.__path__.insert(0, os.environ["COMPILED_MMCV"])
 import sclip_seg
+import mmseg
 from mmengine.utils.dl_utils.misc import mmcv_full_available
 
 assert mmcv_full_available()

@@ -10,8 +10,8 @@ sclip-seg list --towers
 import csv
 from pathlib import Path
 
+from ..choices import CONFIGS, choices
 from ..command import Parser, run
-from ..config import CONFIGS, choices
 from ..errors import InputError
 from ..towers.kinds import outline
 from ..towers.radio import SHAPES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ..config import CONFIGS, choices
+from ..choices import CONFIGS, choices
 from ..errors import InputError, near
 from ..handed_in import read_text
 

@@ -1,14 +1,4 @@
-"""Make a bank of regions from a folder of pictures, for CorrCLIPv2.
-
-    sclip-seg region-bank PICTURES --out bank.safetensors
-    sclip-seg region-bank PICTURES --out bank.safetensors \\
-        --auxiliary dfn_vit_b16
-
-As released: values are CorrCLIP's features without merging (short side 448,
-windows of 336, DINO), keys the features of CorrCLIPv2's guide, of the mean over
-a region. Their settings are those of the two methods' configs; --cfg-options
-changes CorrCLIP's.
-"""
+"""The work of `sclip-seg region-bank`: values by CorrCLIP, keys by the guide of CorrCLIPv2, as released."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,12 +11,10 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from tqdm import tqdm
 
-from ..command import Parser, run
 from ..config import WORDS, load_config
 from ..data.files import find_files
 from ..data.loading import read_picture
 from ..errors import InputError
-from ..options import add_options
 from ..picture.picture import Picture, Scores
 from ..picture.segmentor import OpenVocabSegmentor
 from ..picture.window import bilinear
@@ -38,18 +26,6 @@ from ..towers.guide import Guide
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 RELEASED = {"model.short_side": 448, "model.window.crop": 336, "model.window.stride": 112}
 RELEASED |= {"model.backbone.tail.merge": None, "model.refine": []}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("pictures", type=Path, metavar="PICTURES", help="a folder, with all below")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bank, FILE.safetensors")
-    parser.add_argument("--backbone", metavar="NAME", help="a file of configs/_base_/backbones")
-    parser.add_argument("--auxiliary", metavar="NAME", help="a second backbone, whose values are kept beside")
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    return run(lambda: make(options.pictures, options.out, options.backbone, options.auxiliary, options.cfg_options))
 
 
 def make(pictures: Path, out: Path, backbone: str | None, auxiliary: str | None, changes: dict[str, object]) -> None:

@@ -1,13 +1,4 @@
-"""Find the regions of a dataset's pictures ahead, and keep them for the runs.
-
-    sclip-seg regions voc21 --provider sam2
-    sclip-seg regions toy --provider felzenszwalb --show-dir drawn \\
-        --cfg-options sigma=0.5 min_size=20
-
-Pictures whose regions are kept already are passed over, so that the same
-command goes on with one that was stopped. A run finds them where its config
-names the same provider, with the same settings and weights.
-"""
+"""The work of `sclip-seg regions`: the regions of a dataset's pictures, found ahead."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,35 +9,19 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from tqdm import tqdm
 
-from ..command import Parser, at_least_one, run
 from ..config import load_config
 from ..data.check import check_dataset
 from ..data.datasets import build_dataset
 from ..drawing import make_palette, overlay
 from ..errors import InputError, near
 from ..files import as_png, clear_drafts, write_atomically
-from ..options import add_options
-from ..regions.provider import FOLDER, RegionProvider
+from ..regions.provider import RegionProvider
 from ..regions.regions import VOID, Regions
 from ..registry import REGIONS
 from ..settings import check_settings, parameters
 from .work_folder import check_places
 
 COLOURS = 64  # that regions are drawn in, in turn
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("dataset", metavar="DATASET", help="a file of configs/_base_/datasets")
-    parser.add_argument("--provider", default="sam2", metavar="NAME", help=", ".join(sorted(REGIONS.module_dict)))
-    parser.add_argument("--folder", default=FOLDER, metavar="DIR", help=f"where they are kept (default: {FOLDER})")
-    parser.add_argument("--method", default="sclip", metavar="CONFIG", help="whose config the dataset is read by")
-    parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only")
-    parser.add_argument("--show-dir", metavar="DIR", help="draw them over their pictures")
-    add_options(parser, "set an option of the provider")
-    options = parser.parse_args(arguments)
-    return run(lambda: find(**vars(options)), goes_on="the same command goes on")
 
 
 def find(

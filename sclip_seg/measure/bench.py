@@ -4,7 +4,6 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 
 import torch
@@ -18,28 +17,10 @@ from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.encoder import DTYPES, DenseCLIP
 from ..towers.positions import resample
 from ..words.text import TextBank
+from .speed_command import Case
 from .towers import Work, bare_towers
 
 REGIONS = "felzenszwalb"  # found anew for every picture: the others need weights
-
-
-@dataclass(frozen=True)
-class Case:
-    """A picture of a benchmark: its config's name and its size (H, W) in pixels."""
-
-    dataset: str
-    size: tuple[int, int]
-    timed: bool = True
-
-
-CASES = {
-    "voc21": Case("voc21", (375, 500)),
-    "coco_object": Case("coco_object", (480, 640)),
-    "coco_stuff164k": Case("coco_stuff164k", (480, 640)),
-    "ade20k": Case("ade20k", (512, 683)),
-    "cityscapes": Case("cityscapes", (1024, 2048)),
-    "ade20k_large": Case("ade20k", (2000, 3000), timed=False),
-}
 
 
 class Bench:

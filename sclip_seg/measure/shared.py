@@ -9,7 +9,8 @@ from prettytable import PrettyTable
 from ..evaluate.result import device_name
 from ..registry import Parts, one_of_each
 from ..towers.together import Together, sharing
-from .bench import Bench, Case, timed
+from .bench import Bench, timed
+from .speed_command import Case
 
 PROTOCOL = "sclip"
 READINGS = ("clip", "maskclip", "sclip", "naclip", "clearclip", "gem", "resclip", "scclip", "clip_surgery", "dih_clip")

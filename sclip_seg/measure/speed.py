@@ -1,13 +1,4 @@
-"""What a picture costs beside the bare vision transformer (`make speed`).
-
-Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
-same windows in one batch), with its second models where a method asks any
-("towers"), ours (from the decoded picture to its labels) and the published
-chain written plainly (plain_chain.py of the tests, a window at a time).
-Weights are random: speed does not depend on them. Prints a table and writes
-work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
-of twenty scales and thresholds, beside one trunk and beside each alone.
-"""
+"""The work of `sclip-seg speed`: what a picture costs beside the bare vision transformer, a row a case."""
 
 import argparse
 import importlib.util
@@ -25,24 +16,20 @@ import torch.nn.functional as F
 from prettytable import PrettyTable
 from torch import Tensor
 
-from ..command import Parser, at_least_one, run
-from ..config import CONFIGS, choices
 from ..errors import InputError
 from ..evaluate.result import device_name
 from ..files import write_atomically
-from ..towers.encoder import DTYPES
 from ..towers.guide import Guide
 from ..words.text import text_bank
 from ..words.vocabulary import Vocabulary
 from . import shared
-from .bench import CASES, Bench, Case, timed
+from .bench import Bench, timed
+from .speed_command import CASES, QUICK, Case
 
 PLAIN_CHAIN = Path(__file__).parents[2] / "tests" / "picture" / "plain_chain.py"  # of a source tree
 TIMES = ("trunk_s", "towers_s", "ours_s", "reference_s")
 RATIOS = ("ratio_to_trunk", "ratio_to_towers", "ratio_to_reference")
 COLUMNS = (*TIMES, *RATIOS, "peak_extra_mb")
-
-QUICK = ("voc21", "coco_object")
 
 
 def measure(name: str, method: str, options: argparse.Namespace, precision: str) -> dict:
@@ -147,38 +134,6 @@ def table(rows: list[dict]) -> PrettyTable:
         numbers = ("-" if row[k] is None else f.format(row[k]) for k, f in zip(COLUMNS, formats, strict=True))
         table.add_row([row["case"], row["method"], row["precision"], *numbers])
     return table
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    options = parse(arguments)
-    return run(lambda: measure_all(options))
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line says."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} in the first precision only")
-    parser.add_argument(
-        "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; default: all"
-    )
-    parser.add_argument("--precision", nargs="+", choices=DTYPES, help="default: fp16 on CUDA, fp32 and bf16 elsewhere")
-    methods = choices(CONFIGS)["method"]
-    parser.add_argument(
-        "--method", nargs="+", choices=[*methods, "all"], default=["sclip"], metavar="METHOD", help="some, or all"
-    )
-    backbones = choices(CONFIGS)["backbone"]
-    parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
-    parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
-    parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
-    parser.add_argument("--no-reference", action="store_true")
-    parser.add_argument(
-        "--shared", action="store_true", help="what methods cost that share a trunk, and a sweep, in place of the above"
-    )
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/speed.json"))
-    options = parser.parse_args(arguments)
-    options.method = methods if "all" in options.method else options.method
-    return options
 
 
 def measure_all(options: argparse.Namespace) -> None:

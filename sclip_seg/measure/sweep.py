@@ -1,12 +1,4 @@
-"""Hold every tower that open_clip knows, cut to one block, against itself.
-
-sclip-seg towers ViT-B-16-SigLIP2 PE-Core-B-16
-sclip-seg towers --write sclip_seg/evaluate/towers.tsv
-
-Weights are random. A tower is read where the plain tail's features are its own
-last tokens through its own projection, the pooled feature is its own, and a
-prompt's feature is that of encode_text, within 1e-5 of the largest entry.
-"""
+"""The work of `sclip-seg towers`: every tower that open_clip knows, cut to one block, against itself."""
 
 import argparse
 import json
@@ -23,7 +15,6 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ..command import Parser, run
 from ..errors import InputError
 from ..files import write_atomically
 from ..towers.encoder import DenseCLIP
@@ -36,14 +27,6 @@ LARGEST = 4 * 2**30  # bytes of a model at one block
 TOLERANCE = 1e-5
 FEW = 2000  # words that a text tower with a tokenizer of Hugging Face's is cut to
 COLUMNS = ("arch", "read", "kind", "blocks", "patch", "class token", "pooling", "tokenizer", "said")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0; 1 where a tower is read otherwise than it reads itself; 2 after a line of what to mend."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("archs", nargs="*", metavar="ARCH", help="open_clip's names; all of them when none is given")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="the table, as `sclip-seg list --towers` prints it")
-    return run(lambda: sweep(parser.parse_args(arguments)))
 
 
 def sweep(options: argparse.Namespace) -> int:

@@ -1,8 +1,4 @@
-"""The main job on the toy world, offline (`make demo`).
-
-Draws it under data/toy, evaluates every method, prints one table, and draws
-predictions side by side into work_dirs/demo.
-"""
+"""The work of `sclip-seg toy-demo`: every method on every toy dataset, one table, and predictions side by side."""
 
 import io
 import json
@@ -13,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from prettytable import PrettyTable
 
-from ..command import Parser, run
 from ..drawing import LINE, make_palette, overlay
-from ..evaluate.test import evaluate, parse
+from ..evaluate.evaluation import evaluate
+from ..evaluate.test import parse
 from ..files import write_atomically
 from ..words.vocabulary import Vocabulary
 from .make import make
@@ -29,12 +25,6 @@ METHODS = (
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")
 COUNT, SEED, SHOWN = 100, 0, 4
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after one line about what the user can mend."""
-    Parser(description=__doc__).parse_args(arguments)
-    return run(demo)
 
 
 def demo() -> None:

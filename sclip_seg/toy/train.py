@@ -1,4 +1,4 @@
-"""Trains the toy CLIP from scratch on drawn scenes and their captions (two cores: about half an hour)."""
+"""The work of `sclip-seg toy-train`: the toy CLIP, from scratch on drawn scenes and their captions."""
 
 import argparse
 import math
@@ -13,8 +13,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from tqdm import tqdm
 
-from ..command import run
-from .training import THREADS, TOY, Descent, drawn, follow, halved, parse, save, stacked
+from .train_command import TOY
+from .training import THREADS, Descent, drawn, follow, halved, save, stacked
 from .world import WINDOW, draw
 
 WARMUP, COOLDOWN = 100, 300  # steps in which the learning rate climbs at the start and falls at the end
@@ -121,12 +121,6 @@ def build(seed: int):
     open_clip.add_model_config(TOY / "toy.json")
     model = open_clip.create_model("toy")
     return model, SimpleTokenizer(context_length=model.context_length)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    options = parse(arguments, __doc__, "toy.safetensors", "pictures", steps=1265, batch=96, pool=30000)
-    return run(lambda: make(options))
 
 
 def make(options: argparse.Namespace) -> None:

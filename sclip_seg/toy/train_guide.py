@@ -1,4 +1,4 @@
-"""Trains the toy guide, which says what patches belong together, on unlabelled drawn pictures (6 CPU minutes)."""
+"""The work of `sclip-seg toy-guide-train`: the toy guide, which says what patches belong together."""
 
 import argparse
 import json
@@ -14,9 +14,8 @@ from mmengine.config import Config
 from torch import Tensor
 from tqdm import tqdm
 
-from ..command import run
-from ..config import CONFIGS
-from .training import THREADS, Descent, drawn, follow, halved, parse, save, stacked
+from ..choices import CONFIGS
+from .training import THREADS, Descent, drawn, follow, halved, save, stacked
 from .world import WINDOW, draw
 
 GUIDE = Config.fromfile(CONFIGS / "_base_" / "backbones" / "toy.py").toy_guide
@@ -129,12 +128,6 @@ def build(seed: int):
 def header() -> dict[str, str]:
     """What stands in the file: how to build the model, and what it wants to see. One entry: several have no order."""
     return {"guide": json.dumps({"arch": ARCH, "options": OPTIONS, "mean": MEAN, "std": STD})}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 2 after one line about what the user can mend, or 130 when stopped."""
-    options = parse(arguments, __doc__, "guide.safetensors", "windows", steps=300, batch=8, pool=2000)
-    return run(lambda: make(options))
 
 
 def make(options: argparse.Namespace) -> None:

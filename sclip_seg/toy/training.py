@@ -1,6 +1,5 @@
-"""What both trainings of the toy world share: the command line, the drawing, the optimizer, the lines, the file."""
+"""What both trainings of the toy world share: the drawing, the optimizer, the lines, the file."""
 
-import argparse
 import multiprocessing
 import os
 import sys
@@ -14,26 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..command import Parser, at_least_one, at_least_zero
-
-TOY = Path(__file__).parent
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 THREADS = 2  # sums are split by threads, so that another number gives other last digits
 TOLD = 20  # steps between two lines
-
-
-def parse(
-    arguments: list[str] | None, description: str, file: str, seen: str, steps: int, batch: int, pool: int
-) -> argparse.Namespace:
-    """The command line, by the name of the shipped file, what a batch is of, and defaults."""
-    parser = Parser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=TOY / file, help="file to write")
-    parser.add_argument("--steps", type=at_least_one, default=steps, help="steps of the optimizer")
-    parser.add_argument("--batch", type=at_least_one, default=batch, help=f"{seen} per step")
-    parser.add_argument("--pool", type=at_least_one, default=pool, help="pictures drawn beforehand")
-    parser.add_argument("--seed", type=at_least_zero, default=0, help="of the drawing, the training and the weights")
-    return parser.parse_args(arguments)
 
 
 def drawn(draw_one: Callable[[int, int], object], seed: int, size: int, at_a_time: int) -> list:

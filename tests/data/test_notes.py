@@ -14,6 +14,7 @@ from runs import result_of, run
 from sclip_seg.data.labels import default_ignore
 from sclip_seg.data.notes import keys_of, notes_on, orientation
 from sclip_seg.data.prepare import command as prepare
+from sclip_seg.data.prepare import work
 from sclip_seg.data.prepare.verify import verify
 from sclip_seg.picture.segmentor import OpenVocabSegmentor
 
@@ -185,7 +186,7 @@ def test_prepare_data_says_it(data, monkeypatch, capsys, tmp_path):
         "dataset = dict(type='FolderDataset', data_root='', pictures='p', labels='l', picture_suffix='.png',\n"
         f"    vocabulary={WORDS[:2]!r})\nsettings = dict(vocabulary={WORDS[:2]!r}, background=None)\n"
     )
-    monkeypatch.setattr(prepare, "DATASETS", folder)
+    monkeypatch.setattr(work, "DATASETS", folder)
     assert prepare.main(["verify", "mine"]) == 0
     told = capsys.readouterr()
     assert "mine: 1 pictures looked at, 1 of them without a fault" in told.out

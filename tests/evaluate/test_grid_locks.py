@@ -9,6 +9,7 @@ from pathlib import Path
 from grids import stop_when, tool, when
 from waiting import until
 
+from sclip_seg.evaluate.grid.reproduce import plan
 from sclip_seg.evaluate.grid.run import GridRun
 from sclip_seg.evaluate.grid.screen import Screen
 
@@ -44,7 +45,7 @@ def test_a_cell_that_another_process_works_on_is_left_alone(stub, capsys):
 
 def test_two_grids_share_a_folder(stub, capsys, monkeypatch):
     """What the other one finishes meanwhile is taken as it is; a stop ends the waiting."""
-    (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
+    (request,) = plan(tool.parse(["--methods", "sclip", *TOY]), None)
     stub.behave(sclip={"wait": "told"})
     other = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
     worker = threading.Thread(target=other.run, args=([[request]],))
@@ -66,7 +67,7 @@ def test_two_grids_share_a_folder(stub, capsys, monkeypatch):
 
 def test_a_cell_stays_taken_when_its_grid_is_killed(stub):
     stub.behave(sclip={"wait": "never"})
-    (request,) = tool.plan(tool.parse(["--methods", "sclip", *TOY]), None)
+    (request,) = plan(tool.parse(["--methods", "sclip", *TOY]), None)
     grid = GridRun([sys.executable, "-S", str(stub.script)], [{}], Screen(io.StringIO()))
     assert grid._begin([request], 0)
     until((request.folder / "progress").is_dir, "the first picture")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from runs import FAST, result_of, run
 
-from sclip_seg.evaluate.rank_templates import main
+from sclip_seg.evaluate.rank_templates_command import main
 from sclip_seg.toy.make import make
 from sclip_seg.words.experts import Experts
 

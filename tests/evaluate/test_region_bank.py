@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from runs import result_of, run
 
 from sclip_seg.data.loading import read_picture
-from sclip_seg.evaluate import region_bank
+from sclip_seg.evaluate import region_bank, region_bank_command
 from sclip_seg.regions.bank import RegionBank
 from sclip_seg.toy.make import make
 
@@ -34,7 +34,7 @@ def world(tmp_path, monkeypatch):
 def bank(world) -> Path:
     options = [f"{key}={value}" for key, value in CHANGES.items()]
     arguments = [str(world), "--out", "bank.safetensors", "--backbone", "toy", "--auxiliary", "toy"]
-    assert region_bank.main([*arguments, "--cfg-options", *options]) == 0
+    assert region_bank_command.main([*arguments, "--cfg-options", *options]) == 0
     return Path("bank.safetensors")
 
 
@@ -89,5 +89,5 @@ def test_a_run_says_what_it_looked_things_up_in(bank):
     ],
 )
 def test_mistakes_are_a_line(arguments, message, world, capsys):
-    assert region_bank.main(arguments) == 2
+    assert region_bank_command.main(arguments) == 2
     assert message in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from runs import result_of, run
 
-from sclip_seg.evaluate import regions_ahead
+from sclip_seg.evaluate import regions_command
 from sclip_seg.regions.classical import Felzenszwalb
 from sclip_seg.toy.make import make
 
@@ -30,14 +30,14 @@ def kept(folder: str = "work_dirs/regions") -> dict[str, bytes]:
 
 
 def test_every_picture_once(world, capsys):
-    assert regions_ahead.main(["toy", *FIT]) == 0
+    assert regions_command.main(["toy", *FIT]) == 0
     first = kept()
     assert len(first) == 4
     assert re.search(r"4 pictures, \d+\.\d regions each; 0 were kept before", capsys.readouterr().out)
-    assert regions_ahead.main(["toy", *FIT]) == 0
+    assert regions_command.main(["toy", *FIT]) == 0
     assert "4 were kept before" in capsys.readouterr().out
     assert kept() == first
-    assert regions_ahead.main(["toy", "--provider", "slic", "--limit", "2"]) == 0
+    assert regions_command.main(["toy", "--provider", "slic", "--limit", "2"]) == 0
     assert len(kept()) == 6
 
 
@@ -56,20 +56,20 @@ def killed_at(number: int, *arguments: str) -> bool:
             return find(self, picture, name)
 
         Felzenszwalb.find = counted
-        os._exit(regions_ahead.main([*arguments]))
+        os._exit(regions_command.main([*arguments]))
     finally:
         os._exit(77)
 
 
 def test_killed_and_gone_on(world, monkeypatch, capsys):
-    assert regions_ahead.main(["toy", *FIT, "--cfg-options", "sigma=0.5", "min_size=20", "--folder", "whole"]) == 0
+    assert regions_command.main(["toy", *FIT, "--cfg-options", "sigma=0.5", "min_size=20", "--folder", "whole"]) == 0
     assert killed_at(3, "toy", *FIT)
     assert len(kept()) == 2
     (draft := next(Path("work_dirs/regions").rglob("*.png")).with_name(".x.png.1.tmp")).write_bytes(b"half")
     find, asked = Felzenszwalb.find, []
     monkeypatch.setattr(Felzenszwalb, "find", lambda self, *given: asked.append(given[1]) or find(self, *given))
     capsys.readouterr()
-    assert regions_ahead.main(["toy", *FIT]) == 0
+    assert regions_command.main(["toy", *FIT]) == 0
     assert "2 were kept before" in capsys.readouterr().out
     assert len(asked) == 2
     assert not draft.exists()
@@ -77,7 +77,7 @@ def test_killed_and_gone_on(world, monkeypatch, capsys):
 
 
 def test_drawn_over_their_pictures(world):
-    assert regions_ahead.main(["toy", *FIT, "--show-dir", "drawn"]) == 0
+    assert regions_command.main(["toy", *FIT, "--show-dir", "drawn"]) == 0
     for path in sorted(Path("data/toy/images/val").glob("*.png")):
         drawn, picture = (np.asarray(Image.open(place)) for place in (Path("drawn", path.name), path))
         assert drawn.shape == picture.shape
@@ -89,7 +89,7 @@ def test_a_run_takes_what_was_kept_and_scores_the_same(world, monkeypatch):
     options = ("model.text_cache=None", "model.templates=photo", "test_dataloader.num_workers=0")
     nowhere = ("model.backbone.tail.regions.folder=None",)
     assert run("corrclip.py", *arguments, "--work-dir", "found", fast=options, options=nowhere) == 0
-    assert regions_ahead.main(["toy", *FIT]) == 0
+    assert regions_command.main(["toy", *FIT]) == 0
     monkeypatch.setattr(Felzenszwalb, "find", None)
     assert run("corrclip.py", *arguments, "--work-dir", "kept", fast=options) == 0
     found, taken = result_of("found"), result_of("kept")
@@ -115,7 +115,7 @@ def test_a_run_takes_what_was_kept_and_scores_the_same(world, monkeypatch):
     ],
 )
 def test_mistakes_are_a_line(arguments, message, world, capsys):
-    assert regions_ahead.main(arguments) == 2
+    assert regions_command.main(arguments) == 2
     told = capsys.readouterr().err
     assert message in told
     assert told.count("error: ") == 1

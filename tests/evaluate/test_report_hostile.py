@@ -16,14 +16,14 @@ from made_results import HOSTILE, make_result, rows_of, run, write
 from mmseg.datasets import ADE20KDataset
 from PIL import Image
 
-from sclip_seg.evaluate.report import command, gather
+from sclip_seg.evaluate.report import gather, writing
 from sclip_seg.evaluate.report.places import Allowed, places
 from sclip_seg.evaluate.report.protocol import OwnProtocols
 
 HALF = "\ud800"
 DOTTED = "planted.run"  # what mmengine's registries would import and call
 LONG = 10**400
-OWN, FIGURES = cache(OwnProtocols()._load), cache(command.load)
+OWN, FIGURES = cache(OwnProtocols()._load), cache(writing.load)
 DEEP = json.loads("[" * 200 + "]" * 200)
 
 
@@ -31,7 +31,7 @@ DEEP = json.loads("[" * 200 + "]" * 200)
 def quick(monkeypatch):
     """Published figures and each method's own config are loaded once for many reports."""
     monkeypatch.setattr(OwnProtocols, "_load", lambda _, *cell: OWN(*cell))
-    monkeypatch.setattr(command, "load", FIGURES)
+    monkeypatch.setattr(writing, "load", FIGURES)
 
 
 @pytest.fixture

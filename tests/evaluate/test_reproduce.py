@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from sclip_seg.config import CONFIGS, choices, load_config
 from sclip_seg.data.digest import digest_of
 from sclip_seg.evaluate.grid import compare
 from sclip_seg.evaluate.grid.cell import Cell, Request, parse_options
+from sclip_seg.evaluate.grid.reproduce import plan
 from sclip_seg.evaluate.grid.run import Outcome
 from sclip_seg.evaluate.grid.screen import Screen, clock
+from sclip_seg.evaluate.grid.tables import TABLES
 from sclip_seg.evaluate.published_figures import Figure, load
 from sclip_seg.toy.make import make
 
@@ -200,10 +203,10 @@ def test_a_limit_does_not_replace_a_whole_result(stub, capsys):
     assert (GRID / "sclip/toy/toy/result.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", [*tool.TABLES, "all"])
+@pytest.mark.parametrize("name", [*TABLES, "all"])
 def test_every_cell_of_a_table_is_a_config(name):
     options = tool.parse(["--table", name, *TOY])
-    requests = tool.plan(options, None)
+    requests = plan(options, None)
     assert len(requests) == len({request.cell.key for request in requests})
     for request in requests:
         cell = request.cell
@@ -217,11 +220,11 @@ def test_every_cell_of_a_table_is_a_config(name):
 def test_main_table_has_a_published_figure_for_each_cell():
     known = {(f.method, f.backbone, f.dataset, f.variant) for f in load()}
     for name in ("sclip-main", "sclip-ablation"):
-        cells = [request.cell for request in tool.plan(tool.parse(["--table", name]), None)]
+        cells = [request.cell for request in plan(tool.parse(["--table", name]), None)]
         wanted = {(c.method, c.backbone, c.dataset, c.variant) for c in cells if not c.row.endswith(("_2", "_4", "_8"))}
         lacking = {cell for cell in wanted - known if cell[0] != "maskclip"}
         assert not lacking
-    assert len(tool.plan(tool.parse(["--table", "sclip-main"]), None)) == 32
+    assert len(plan(tool.parse(["--table", "sclip-main"]), None)) == 32
 
 
 def outcome(miou, cell=None, options=(), **result):
@@ -268,7 +271,7 @@ def test_the_block_is_drawn_over_itself_on_a_terminal_only():
 
 def test_the_live_table_counts_pictures_and_time(stub, monkeypatch):
     terminal = Terminal()
-    monkeypatch.setattr(tool.sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stdout", terminal)
     stub.behave(sclip={"wait": "seen"})
     line = r"sclip/toy/toy  1 of 2 pictures  \d+:\d\d\n"
     with when(lambda: re.search(line, terminal.getvalue()), Path("seen").touch):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sclip_seg.measure.parity.command import examine
+from sclip_seg.measure.parity.compare import examine
 from sclip_seg.measure.parity.outcome import Outcome, Unknown
 from sclip_seg.measure.parity.reference import Reference, opened
 from sclip_seg.measure.parity.visual import probes

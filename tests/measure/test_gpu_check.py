@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_parity import features, make, reference_of, stored
 
-from sclip_seg.measure.gpu import check, precision, speed
+from sclip_seg.measure.gpu import check, command, precision, speed
 from sclip_seg.measure.gpu.sheet import Sheet, beyond
 
 
@@ -17,7 +17,7 @@ def quick(tmp_path_factory):
     """Exit status and file of one quick run."""
     path = tmp_path_factory.mktemp("quick") / "check.json"
     threads = torch.get_num_threads()
-    status = check.main(["--quick", "--methods", "sclip", "proxyclip", "--out", str(path)])
+    status = command.main(["--quick", "--methods", "sclip", "proxyclip", "--out", str(path)])
     torch.set_num_threads(threads)
     return status, json.loads(path.read_text())
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from made_parity import RECIPE, features, make, reference_of, stored
 
 from sclip_seg.config import CONFIGS, load_config
-from sclip_seg.measure.parity.command import main
 from sclip_seg.measure.parity.segmentors import segmented, segmentor
 from sclip_seg.measure.parity.trident import OWN, canvas_of
 from sclip_seg.measure.parity.visual import last_block
+from sclip_seg.measure.parity_command import main
 from sclip_seg.towers.guide import LastAttention
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not say how its weights were trained")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from made_parity import features, make, reference_of, stored
 
 from sclip_seg.measure.parity import reading
-from sclip_seg.measure.parity.command import examine
+from sclip_seg.measure.parity.compare import examine
 from sclip_seg.measure.parity.names import options
 from sclip_seg.measure.parity.outcome import Outcome, Unknown, gap
 from sclip_seg.measure.parity.visual import compared, last_block

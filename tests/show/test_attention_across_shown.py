@@ -10,7 +10,7 @@ from numpy import ndarray as Array
 from PIL import Image
 
 import sclip_seg
-from sclip_seg.show import attention as tool
+from sclip_seg.show import attention_command as tool
 from sclip_seg.show import heat as drawing
 from sclip_seg.show.app.session import Session, Wish
 from sclip_seg.show.attention_row import AttentionRow, WindowWeights

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import sclip_seg
-from sclip_seg.show import attention as tool
+from sclip_seg.show import attention_command as tool
 from sclip_seg.show import heat as drawing
 from sclip_seg.show.predictor import AttentionRow
 from sclip_seg.toy.make import evaluation_scene

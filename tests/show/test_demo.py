@@ -14,6 +14,7 @@ from PIL import Image
 import sclip_seg
 from sclip_seg.drawing import overlay, percent
 from sclip_seg.show import demo as tool
+from sclip_seg.show import demo_command
 from sclip_seg.towers import weights
 from sclip_seg.toy.world import GROUNDS, THINGS, draw
 
@@ -41,7 +42,7 @@ def photos(tmp_path, monkeypatch):
 
 def run(*arguments, words=WORDS):
     """Exit status of `sclip-seg demo ARGUMENTS` on the toy backbone."""
-    return tool.main([*map(str, arguments), *TOY, *words])
+    return demo_command.main([*map(str, arguments), *TOY, *words])
 
 
 def files(folder="work_dirs/pictures"):
@@ -109,7 +110,7 @@ def test_a_benchmark_brings_its_words_and_settings(photos):
 
 def test_settings_reach_the_model(photos):
     options = ("--cfg-options", "model.window.crop=None", "model.precision=bf16")
-    assert tool.main([str(photos / "a.png"), *TOY, *WORDS, *options]) == 0
+    assert demo_command.main([str(photos / "a.png"), *TOY, *WORDS, *options]) == 0
     settings = {"model.window.crop": None, "model.precision": "bf16"}
     found = sclip_seg.load("sclip", "toy", device="cpu", options=settings)(photos / "a.png", WORDS[1])
     np.testing.assert_array_equal(labels_of("a"), found.labels)
@@ -220,7 +221,7 @@ def test_mistakes_end_in_a_line_and_write_nothing(photos, capsys, monkeypatch, a
         Image.fromarray(scene(2)).save(Path("results", name))
     before = files(".")
     arguments = [*arguments] if "--backbone" in arguments else [*arguments, "--backbone", "toy"]
-    assert tool.main(arguments) == 2
+    assert demo_command.main(arguments) == 2
     told = capsys.readouterr()
     (line,) = told.err.splitlines()
     assert line.startswith("error: ")
@@ -241,7 +242,7 @@ def test_mistakes_end_in_a_line_and_write_nothing(photos, capsys, monkeypatch, a
 )
 def test_usage(photos, capsys, arguments):
     with pytest.raises(SystemExit) as ended:
-        tool.main([*arguments])
+        demo_command.main([*arguments])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
@@ -252,7 +253,7 @@ def test_usage(photos, capsys, arguments):
 def test_without_weights_it_says_how_to_get_them(photos, capsys, monkeypatch):
     monkeypatch.setattr(weights, "_reachable", lambda source: False)
     monkeypatch.setattr(weights, "_in_hub_cache", lambda source: None)
-    assert tool.main(["photos", *WORDS]) == 2
+    assert demo_command.main(["photos", *WORDS]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: the weights 'openai' of ViT-B-16 are not on this machine")
     assert "data/weights/ViT-B-16.openai.safetensors" in told

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sclip_seg
-from sclip_seg.show import demo
+from sclip_seg.show import demo_command
 from sclip_seg.toy import train
 from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.words import prompts
@@ -136,6 +136,7 @@ def test_the_demo_says_it_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(f"{name}.png")
-    assert demo.main(["a.png", "b.png", "--classes", "cat, tomato", "--backbone", "toy", "--device", "cpu"]) == 0
+    arguments = ["a.png", "b.png", "--classes", "cat, tomato", "--backbone", "toy", "--device", "cpu"]
+    assert demo_command.main(arguments) == 0
     assert capsys.readouterr().err.count("never learned the words 'cat'") == 1
     assert Path("work_dirs/pictures/a.labels.png").is_file()

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 from mmengine.config import Config
 
-from ...config import names_in
+from ...choices import names_in
 from ...errors import InputError, near
 
 FILE = Path(__file__).parent / "catalogue.yaml"

@@ -13,18 +13,9 @@ folders of --data, so that no page shows pictures that were not meant for it.
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 from ...command import Parser, at_least_one, percent, run
-from ...files import write_atomically
-from ..published_figures import load
-from .gather import gather
-from .grid import build
-from .page import page
-from .pictures import galleries, kept_labels
-from .places import Allowed
-from .tables import cells_csv, classes_csv, latex, markdown, summary
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -65,40 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+
+    from .writing import report
+
     return run(lambda: report(options))
-
-
-def report(options: argparse.Namespace) -> None:
-    """Gathers everything, then writes the files, so that what cannot be read leaves none."""
-    told: list[str] = []
-
-    def warn(message: str) -> None:
-        told.append(message)
-        print(f"warning: {message}", file=sys.stderr)
-
-    results = gather(options.folders or [Path("work_dirs")], warn)
-    grid = build(results, load(), warn)
-    shown = []
-    if options.labels is not None:
-        allowed = Allowed(options.data)
-        folders = options.labels or kept_labels(grid, allowed)
-        if not folders:
-            warn("no label maps beside the results: run sclip-seg test with --out")
-        shown = galleries(grid, folders, options.pictures, allowed, warn)
-    grid.warnings = told
-    texts = {
-        "report.md": markdown(grid),
-        "report.html": page(grid, shown, tuple(options.tolerance)),
-        "report.tex": latex(grid),
-        "cells.csv": cells_csv(grid),
-        "classes.csv": classes_csv(grid),
-    }
-    for name, text in texts.items():
-        write_atomically(options.out / name, whole(text))
-    print(summary(grid))
-    print(whole(f"written to {options.out}: {', '.join(texts)}"))
-
-
-def whole(text: str) -> str:
-    """With a sign in place of each half character, which JSON and file names may have and no UTF-8 file."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

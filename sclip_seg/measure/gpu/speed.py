@@ -21,7 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 from ...picture import scores
 from ...towers import weights
 from ...towers.encoder import DTYPES
-from ..speed import CASES, Bench, Case
+from ..bench import Bench
+from ..speed_command import CASES, Case
 from .sheet import Sheet
 
 Work = Callable[[], object]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from ...config import CONFIGS, choices
+from ...choices import CONFIGS, choices
 from .names import UnknownName, Words
 
 # Beside the names of our configs.

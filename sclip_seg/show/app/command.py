@@ -21,11 +21,10 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from PIL import Image
 
+from ...choices import CONFIGS, choices
 from ...command import Parser, at_least_one, run
-from ...config import CONFIGS, choices
 from ...errors import InputError, near
 from ...toy.world import GROUNDS, THINGS, draw
 from .folder import Uploads, own_folder
@@ -96,6 +95,9 @@ def check(options: argparse.Namespace) -> None:
     have = choices(CONFIGS)["backbone"]
     if options.backbone not in have:
         raise InputError(f"there is no backbone {options.backbone!r}{near(options.backbone, have)}")
+
+    import torch
+
     try:
         kind = torch.empty(0, device=options.device).device.type
     except (RuntimeError, AssertionError, ValueError) as error:

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
-from ...config import CONFIGS, choices
+from ...choices import CONFIGS, choices
 from ...errors import InputError
 from .folder import AGE
 from .legend import attention, head, legend, status

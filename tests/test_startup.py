@@ -1,0 +1,92 @@
+"""What is loaded when: no library for a help, all of it for a method, and mmseg knows our parts by whatever way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sclip_seg
+import sclip_seg_cli
+from sclip_seg.evaluate import regions_command
+from sclip_seg.measure import speed_command
+from sclip_seg.regions import provider
+from sclip_seg.registry import REGIONS
+from sclip_seg.towers.frozen import DTYPES
+
+ROOT = Path(__file__).parents[1]
+SLOW = ("torch", "torchvision", "mmseg", "mmcv", "open_clip", "timm", "transformers", "sklearn", "scipy", "matplotlib")
+LIMIT = 2.0  # seconds of a processor
+
+
+def fresh(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_help_needs_no_slow_library_and_little_time():
+    """Of all words one after the other in one process, which is more than any of them takes."""
+    told = fresh(f"""
+import sys, time
+import sclip_seg, sclip_seg_cli
+
+for word in sclip_seg_cli.WORDS:
+    try:
+        sclip_seg_cli.main([word, "--help"])
+    except SystemExit as ended:
+        assert ended.code == 0, word
+    loaded = sys.modules.keys() & {set(SLOW)}
+    assert not loaded, (word, loaded)
+assert sclip_seg_cli.main(["list"]) == 0
+try:
+    sclip_seg_cli.main(["demo", "picture.jpg"])
+except SystemExit as ended:
+    assert ended.code == 2
+assert not sys.modules.keys() & {set(SLOW)}
+print(time.process_time())
+""")
+    assert f"usage: sclip-seg {next(iter(sclip_seg_cli.WORDS))}" in told
+    assert float(told.split()[-1]) < LIMIT
+
+
+def test_the_public_names_are_there_before_they_are_loaded():
+    assert {*sclip_seg.__all__} <= {*dir(sclip_seg)}
+    for name in sclip_seg.__all__:
+        assert getattr(sclip_seg, name) is getattr(sclip_seg, name)
+    assert sclip_seg.load.__module__ == sclip_seg.Predictor.__module__ == "sclip_seg.show.predictor"
+    assert sclip_seg.methods is sys.modules["sclip_seg.methods"]
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        _ = sclip_seg.lode
+
+
+def test_custom_imports_are_enough_for_mmengine():
+    """As its Runner builds: by the root's registries in mmseg's scope, and nothing of ours is named but the package."""
+    fresh("""
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, DATA_SAMPLERS
+from mmengine.utils import import_modules_from_strings
+
+import_modules_from_strings(["sclip_seg"])
+places = {
+    MODELS: ("OpenVocabSegmentor", "DenseCLIP", "EncoderDecoder"),
+    DATASETS: ("FolderDataset", "PascalVOC20Dataset", "COCOObjectDataset", "ADE20KDataset"),
+    TRANSFORMS: ("LoadPicture", "LoadImageFromFile", "LoadLabels", "CentreCrop", "Relabel", "PackSegInputs"),
+    HOOKS: ("Journal", "Progress", "SaveLabels", "DrawPictures", "SegVisualizationHook"),
+    METRICS: ("PooledIoU", "IoUMetric"),
+    DATA_SAMPLERS: ("Disjoint", "DefaultSampler"),
+}
+for root, names in places.items():
+    with root.switch_scope_and_registry("mmseg") as registry:
+        for name in names:
+            assert registry.get(name) is not None, name
+with TRANSFORMS.switch_scope_and_registry("mmseg") as registry:
+    assert registry.get("LoadImageFromFile").__module__ == "sclip_seg.data.loading"
+""")
+
+
+def test_what_the_helps_list_is_what_there_is():
+    own = [name for name, kind in REGIONS.module_dict.items() if kind.__module__.startswith("sclip_seg.regions.")]
+    assert sorted(own) == [*regions_command.PROVIDERS]
+    assert provider.FOLDER == regions_command.FOLDER
+    assert [*DTYPES] == [*speed_command.PRECISIONS]
