@@ -13,8 +13,6 @@ from pathlib import Path
 from ..choices import CONFIGS, choices
 from ..command import Parser, run
 from ..errors import InputError
-from ..towers.kinds import outline
-from ..towers.radio import SHAPES
 
 TOWERS = Path(__file__).with_name("towers.tsv")
 
@@ -45,10 +43,7 @@ def show_towers() -> None:
             print(f"{row['arch']:<34} {what}{tokenizer}")
         else:
             print(f"{row['arch']:<34} {'not read' if row['read'] == 'no' else row['read']}: {row['said']}")
-    print(f"{sum(row['read'] == 'yes' for row in rows)} of {len(rows)} are read; and beside open_clip's:")
-    for arch in SHAPES:
-        found = outline(arch)
-        print(f"{arch:<34} {found.kind}, {found.depth} blocks, patch {found.patch}, a class token of each teacher")
+    print(f"{sum(row['read'] == 'yes' for row in rows)} of {len(rows)} are read")
 
 
 def show_choices(folder: Path) -> None:
