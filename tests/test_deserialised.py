@@ -83,6 +83,11 @@ ALLOWED = {
     ),
     # regions
     ("sclip_seg/regions/pretrained.py", "?.from_pretrained"): (2, "safetensors only; and JSON"),
+    ("sclip_seg/regions/published.py", "?.from_pretrained"): (
+        1,
+        "of a config made there and tensors that checkpoint read",
+    ),
+    ("sclip_seg/regions/integration.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/store.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/bank.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/head.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),

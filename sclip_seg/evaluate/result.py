@@ -17,6 +17,7 @@ from mmseg.datasets import BaseSegDataset
 from ..data.digest import label_rule
 from ..picture.segmentor import OpenVocabSegmentor
 from ..regions.head import ProposalHead
+from ..regions.integration import SemanticIntegration
 from ..regions.provider import RegionProvider
 from ..towers.guide import Guide
 from ..version import __version__
@@ -97,7 +98,7 @@ def without_places(part: dict | str) -> dict | str:
     if not isinstance(part, dict):
         return part
     places, plain = ("pretrained", "folder"), dict(part)
-    for key in {"guide", "affinity", "regions", "auxiliary"} & part.keys():
+    for key in {"guide", "affinity", "regions", "auxiliary", "original"} & part.keys():
         if isinstance(part[key], dict):
             plain[key] = {k: v for k, v in without_places(part[key]).items() if k not in places}
     for key in ("checkpoint", "maps", "bank"):
@@ -105,6 +106,8 @@ def without_places(part: dict | str) -> dict | str:
             plain[key] = _base_name(part[key])
     if isinstance(part.get("head"), str):
         plain["head"] = ProposalHead.load(part["head"]).told
+    if isinstance(part.get("integration"), str):
+        plain["integration"] = SemanticIntegration.load(part["integration"]).told
     if isinstance(part.get("experts"), str):
         plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
@@ -113,7 +116,7 @@ def without_places(part: dict | str) -> dict | str:
 def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
     """Name and weights' digest of each second model, another tower among them."""
     found = [module for module in model.modules() if isinstance(module, Guide)]
-    found += [tower for tower in [model.backbone.tail.second_tower] if tower is not None]
+    found += [part.second_tower for part in [model.backbone.tail, *model.stages] if part.second_tower is not None]
     return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
 
 

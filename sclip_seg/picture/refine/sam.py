@@ -25,6 +25,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...regions.pretrained import place, refuse_unfit
 from ...registry import GUIDES, STEPS
 from ...settings import Natural, Range, Real, Share, checked
 from ...towers.checkpoint import read
@@ -236,7 +237,7 @@ def load(checkpoint: str | None, parts: tuple[str, ...] = PARTS, **random: int) 
         ):
             own = dict(config=SamConfig.from_pretrained(folder), state_dict=read(pickled).state)
         # transformers reads safetensors only; what is pickled was read as data.
-        name = dict(pretrained_model_name_or_path=None if own else str(folder) if folder.is_dir() else checkpoint)
+        name = dict(pretrained_model_name_or_path=None if own else place(checkpoint))
         sam, report = SamModel.from_pretrained(**name, **own, use_safetensors=True, output_loading_info=True)
     except InputError:
         raise
@@ -246,11 +247,9 @@ def load(checkpoint: str | None, parts: tuple[str, ...] = PARTS, **random: int) 
             "  Fetch it elsewhere, e.g. from https://huggingface.co/facebook/sam-vit-base, and give as checkpoint\n"
             "  the folder that it lies in: FOLDER/config.json and FOLDER/model.safetensors."
         ) from error
-    if missing := sorted(name for name in report["missing_keys"] if name.startswith(parts)):
-        raise InputError(f"{checkpoint!r} is no SAM checkpoint: {len(missing)} weights missing, e.g. {missing[0]}")
+    missing = [name for name in report["missing_keys"] if name.startswith(parts)]
     state = {name: tensor for name, tensor in sam.state_dict().items() if name.startswith(parts)}
-    if broken := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
-        raise InputError(f"{checkpoint!r} has NaN or infinite numbers in {len(broken)} tensors, e.g. {broken[0]}")
+    refuse_unfit(checkpoint, "SAM checkpoint", missing, state)
     return sam
 
 
