@@ -59,7 +59,10 @@ class Bench:
         source = dict(type=REGIONS, folder=None) if regions is None else maps(Path(self.place.name), case.size, regions)
         for place in {"guide", "affinity"} & config.model.backbone.tail.keys():
             config.model.backbone.tail[place].pretrained = None
-        for part in [*config.model.get("stages", []), *config.model.get("refine", [])]:
+        steps = config.model.get("refine", [])
+        # One asks RADIO, which is no tower of open_clip's, whose own is timed beside.
+        config.model.refine = [step for step in steps if isinstance(step, str) or step.type != "RADIORefinement"]
+        for part in [*config.model.get("stages", []), *config.model.refine]:
             if "checkpoint" in part:
                 part.checkpoint = None
             if "guide" in part:

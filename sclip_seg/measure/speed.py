@@ -68,7 +68,7 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
 def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
     """The text bank of some queries, cold and read again, beside one query at a time at 77 tokens."""
     bench = Bench(CASES["ade20k"], options.method[0], options.backbone, "fp32")
-    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.arch, bench.model.templates
+    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.words, bench.model.templates
     vocabulary = Vocabulary("some", bench.model.vocabulary.classes[:queries])
     tokenizer = open_clip.get_tokenizer(arch)
 

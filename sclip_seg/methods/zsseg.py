@@ -86,7 +86,7 @@ class ZSSeg(Stage):
         found, valid = self.features(regions, picture)
         named = found @ picture.text.features.T
         if isinstance(regions, SoftRegions):
-            scale = picture.labelling.logit_scale
+            scale = picture.labelling.scale
             chances = self.chances(regions, (scale * named).softmax(1), valid, picture)
             total, somewhere = mixture(regions, chances, valid, self.threshold)
             within = total.clamp(min=torch.finfo(total.dtype).tiny).log() / scale
@@ -122,7 +122,7 @@ class ZSSeg(Stage):
             return torch.where(valid[:, None], regions.objectness[:, None] * p, 0)
         if regions.embeddings is None:
             raise InputError(f"a head reads the embeddings of queries, and {self.regions.name} gives none")
-        text, scale = picture.text, picture.labelling.logit_scale
+        text, scale = picture.text, picture.labelling.scale
         q = self.head.named(self.queries(regions.embeddings, picture), text.features, scale)
         return self.fuse(q, p.masked_fill(~valid[:, None], 1), self.seen.to(p.device)[text.owner])
 
