@@ -69,8 +69,8 @@ endef
 
 # Debian's python3 has no ensurepip: the environment does without a pip of its own, and python3's brings uv.
 $(UV_STAMP):
-	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))" || \
-		{ echo "sclip_seg needs Python 3.10 to 3.13: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))" || \
+		{ echo "sclip_seg needs Python 3.10 to 3.14: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -m pip --version > /dev/null || \
 		{ echo "install pip (Debian: python3-pip), or make PYTHON=/path/to/a/python3/with/pip ..." >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip .venv

@@ -23,6 +23,8 @@ WORDS = {
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
     "regions": ("sclip_seg.evaluate.regions_command", "find the regions of a dataset's pictures ahead"),
     "region-bank": ("sclip_seg.evaluate.region_bank_command", "make a bank of regions from a folder of pictures"),
+    "convert-zsseg": ("sclip_seg.regions.convert_zsseg_command", "zsseg's published checkpoint for transformers"),
+    "convert-scan": ("sclip_seg.regions.convert_scan_command", "SCAN's published checkpoint for transformers"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
     "report": ("sclip_seg.evaluate.report.command", "one page over the results of many runs"),
     "speed": ("sclip_seg.measure.speed_command", "what a picture costs beside the bare vision transformer"),

@@ -1,6 +1,14 @@
 """SCAN (arXiv 2312.04089) on a frozen CLIP: zsseg's crops, in whose background the tower is shown the whole picture.
 
-By Mask2Former's masks, COCO's too. Options as in configs/zsseg.py; `model.stages.0.ratio=0` is zsseg.
+By Mask2Former's masks, COCO's too. Options as in configs/zsseg.py; `model.stages.0.ratio=0` is zsseg. The authors' own
+checkpoint, after `sclip-seg convert-scan FILE --out FOLDER`, w (`share`) being their table's:
+
+    --cfg-options model.stages.0.regions.checkpoint=FOLDER model.stages.0.regions.trained_on=COCO-Stuff
+        model.stages.0.head=FOLDER/head.safetensors model.stages.0.integration=FOLDER/integration.safetensors
+        "model.stages.0.original={'arch': 'ViT-B-16', 'pretrained': 'FOLDER/original.safetensors'}"
+        model.backbone.pretrained=FOLDER/clip.safetensors model.stages.0.share=0.7
+
+on a backbone of their architecture without QuickGELU; on vocabularies such as ADE847 also `model.stages.0.void=True`.
 """
 
 _base_ = "sclip.py"

@@ -1,12 +1,11 @@
 """What there is to choose: methods, datasets and backbones, by the names of their config files. No config is read."""
 
-import sys
 from pathlib import Path
 
 from .errors import InputError, near
 from .handed_in import existing
 
-PLACES = (Path(__file__).parents[1] / "configs", Path(sys.prefix) / "share" / "sclip_seg" / "configs")
+PLACES = (Path(__file__).with_name("configs"), Path(__file__).parents[1] / "configs")  # installed; in a source tree
 CONFIGS = next((place for place in PLACES if place.is_dir()), PLACES[0])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import InputError, warn_once
 
 BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141
+STATUSES = "exit status: 0 done; 1 something failed or is off; 2 a line says what to mend; 130 stopped"
 OUT_OF_MEMORY = re.compile("not enough memory|can't allocate memory|Cannot allocate memory")  # torch's words
 
 
@@ -22,6 +23,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: object) -> None:
         settings.setdefault("prog", called())
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("epilog", STATUSES)
         super().__init__(**settings)
 
     def error(self, message: str) -> None:

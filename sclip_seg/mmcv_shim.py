@@ -1,7 +1,11 @@
-"""Import mmseg beside mmcv-lite, which has no compiled `mmcv._ext` and so no importable `mmcv.ops`."""
+"""Import mmseg beside mmcv-lite, which has no compiled `mmcv._ext` and so no importable `mmcv.ops`.
+
+And on Python 3.14, which has no `pkgutil.find_loader` any more: mmengine and mmcv ask it for `mmcv._ext`.
+"""
 
 import importlib
 import importlib.util
+import pkgutil
 import sys
 import types
 import warnings
@@ -44,6 +48,17 @@ def import_mmseg() -> None:
         finally:
             # mmengine takes whatever it finds of mmcv's extension later on for the compiled one.
             del sys.modules["mmcv.ops"]
+
+
+def bridge_the_standard_library() -> None:
+    """What mmengine and mmcv call of it is there, on Pythons that have dropped it."""
+    if not hasattr(pkgutil, "find_loader"):
+        pkgutil.find_loader = _find_loader
+
+
+def _find_loader(name: str) -> object:
+    spec = importlib.util.find_spec(name)
+    return spec and spec.loader
 
 
 def _stand_in() -> types.ModuleType:

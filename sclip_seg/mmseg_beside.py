@@ -9,7 +9,7 @@ import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 
-from .mmcv_shim import import_mmseg
+from .mmcv_shim import bridge_the_standard_library, import_mmseg
 
 # A registry of mmseg's, and the modules that put something into it.
 LOCATIONS = {
@@ -45,6 +45,7 @@ class Awaited(MetaPathFinder):
 
 def when_mmseg_loads() -> None:
     """From now on, or at once where it is loaded."""
+    bridge_the_standard_library()
     if "mmseg" in sys.modules:
         go_on()
     elif not any(isinstance(finder, Awaited) for finder in sys.meta_path):

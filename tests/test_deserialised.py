@@ -83,6 +83,11 @@ ALLOWED = {
     ),
     # regions
     ("sclip_seg/regions/pretrained.py", "?.from_pretrained"): (2, "safetensors only; and JSON"),
+    ("sclip_seg/regions/published.py", "?.from_pretrained"): (
+        1,
+        "of a config made there and tensors that checkpoint read",
+    ),
+    ("sclip_seg/regions/integration.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/store.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/bank.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/head.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
@@ -91,6 +96,9 @@ ALLOWED = {
     ("sclip_seg/words/prompts.py", "json.loads"): (1, "plain data: the words of the shipped toy"),
     ("sclip_seg/words/tokenizers.py", "open_clip.get_tokenizer"): (1, "of the model that is loaded: open_clip's BPE"),
     ("sclip_seg/words/tokenizers.py", "HFTokenizer"): (1, "data of Hugging Face's; trust_remote_code is off"),
+    ("sclip_seg/picture/refine/fused.py", "tl.load"): (10, "a GPU's memory, in kernels"),
+    ("sclip_seg/picture/refine/pamr.py", "find_spec"): (1, "triton, to see whether it is there"),
+    ("sclip_seg/picture/refine/pamr.py", "import_module"): (1, "the kernels beside it"),
     ("sclip_seg/words/tokenizers.py", "find_spec"): (1, "transformers, to see whether it is there"),
     ("sclip_seg/towers/kinds.py", "json.loads"): (1, "open_clip's own config, as it stands in memory"),
     ("sclip_seg/towers/kinds.py", "TimmModel"): (1, "a stock model without weights"),
@@ -136,7 +144,7 @@ ALLOWED = {
     ("sclip_seg/measure/parity/reference.py", "importlib.util.module_from_spec"): (1, "the same"),
     ("sclip_seg/measure/parity/reference.py", "spec.loader.exec_module"): (1, "the same"),
     # modules that are ours or a dependency's, by names that stand in the code
-    ("sclip_seg/mmcv_shim.py", "importlib.util.find_spec"): (1, "mmcv._ext, to see whether it is there"),
+    ("sclip_seg/mmcv_shim.py", "importlib.util.find_spec"): (2, "mmcv._ext, to see whether it is there"),
     ("sclip_seg/mmcv_shim.py", "importlib.import_module"): (1, "mmseg and its kin"),
     ("sclip_seg/mmseg_beside.py", "importlib.util.find_spec"): (1, "mmseg, where it is found anyway"),
     ("sclip_seg/mmseg_beside.py", "spec.loader.exec_module"): (1, "not called: followed by what comes after it"),

@@ -3,20 +3,25 @@
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import venv
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.utils.dl_utils.misc import mmcv_full_available
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from waiting import PATIENCE
 
 from sclip_seg import mmcv_shim
 from sclip_seg.config import choices
+from sclip_seg.version import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -126,6 +131,31 @@ assert importlib.import_module("mmseg.utils.mask_classification").point_sample()
     )
 
 
+def test_what_python_3_14_dropped_is_bridged(monkeypatch):
+    """mmengine and mmcv ask `pkgutil.find_loader` for mmcv's compiled part, and find or miss it as before."""
+    names = ("mmcv", "mmcv._ext", "json", "mmcv.no_such_module")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        before = [pkgutil.find_loader(name) is not None for name in names] if sys.version_info < (3, 14) else None
+        full = mmcv_full_available()
+    monkeypatch.delattr(pkgutil, "find_loader", raising=False)
+    mmcv_shim.bridge_the_standard_library()
+    found = [pkgutil.find_loader(name) is not None for name in names]
+    assert found == (before or [True, full, True, False])
+    assert mmcv_full_available() is full
+
+
+def test_every_place_names_the_same_pythons():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first, last = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()
+    pythons = [f"3.{minor}" for minor in range(int(first), int(last))]
+    workflow = (ROOT / ".github/workflows/test.yml").read_text()
+    assert json.loads(re.search(r"python: (\[.*\])", workflow)[1]) == pythons
+    assert f"Python {pythons[0]} to {pythons[-1]}" in (ROOT / "Makefile").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in citation
+
+
 def pins() -> list[Requirement]:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     return [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
@@ -165,7 +195,7 @@ def wheel(tmp_path_factory):
     """The project as a wheel, built from what git has in this tree, without the network."""
     pytest.importorskip("setuptools", minversion="77", reason="a wheel is built by setuptools 77 or later")
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "sclip_seg_cli.py"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "sclip_seg_cli.py"):
         shutil.copy(ROOT / name, tree)
     for name in ("sclip_seg", "configs"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -217,6 +247,22 @@ def test_the_wheel_brings_the_command_and_the_configs(installed):
     assert (done.returncode, done.stderr.partition(";")[0]) == (2, "error: there is no method 'slip'")
     assert "did you mean sclip or" in done.stderr
     assert not any(installed.folder.iterdir())
+
+
+def test_the_wheel_finds_its_configs_wherever_it_lies(wheel, tmp_path):
+    """As `pip install --target` unpacks it; and no folder `configs` of another package's is taken for ours."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "place")
+    (tmp_path / "place" / "configs").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "sclip_seg_cli", "list"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "place")},
+        capture_output=True,
+        text=True,
+    )
+    names = [f"{axis} {name}" for axis, names in choices(ROOT / "configs").items() for name in names]
+    assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", names)
 
 
 def test_the_wheel_evaluates_in_an_empty_folder(installed):

@@ -8,6 +8,7 @@ import pytest
 
 import sclip_seg
 import sclip_seg_cli
+from sclip_seg import command
 from sclip_seg.evaluate import regions_command
 from sclip_seg.measure import speed_command
 from sclip_seg.regions import provider
@@ -48,6 +49,7 @@ assert not sys.modules.keys() & {set(SLOW)}
 print(time.process_time())
 """)
     assert f"usage: sclip-seg {next(iter(sclip_seg_cli.WORDS))}" in told
+    assert " ".join(told.split()).count(command.STATUSES) == len(sclip_seg_cli.WORDS)
     assert float(told.split()[-1]) < LIMIT
 
 

@@ -10,6 +10,7 @@ from ..errors import InputError
 from .depth import DEEPEST, tell, to_eight_bits
 from .headers import Header, check_bands, check_pixels, open_with_pillow, read_header
 
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files that are looked for
 LONGEST = 2**20  # pixels; cv2's own bound of a side
 
 

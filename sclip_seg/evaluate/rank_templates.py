@@ -10,12 +10,11 @@ from tqdm import tqdm
 
 from ..config import load_config
 from ..data.loading import read_picture
+from ..data.pictures import SUFFIXES
 from ..errors import InputError
 from ..picture.segmentor import OpenVocabSegmentor
 from ..picture.stages.experts import TemplateRanking
 from ..words.experts import Experts
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def rank(options: argparse.Namespace) -> None:

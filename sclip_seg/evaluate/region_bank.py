@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..config import WORDS, load_config
 from ..data.files import find_files
 from ..data.loading import read_picture
+from ..data.pictures import SUFFIXES
 from ..errors import InputError
 from ..picture.picture import Picture, Scores
 from ..picture.segmentor import OpenVocabSegmentor
@@ -23,16 +24,16 @@ from ..regions.regions import VOID
 from ..registry import GUIDES
 from ..towers.guide import Guide
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 RELEASED = {"model.short_side": 448, "model.window.crop": 336, "model.window.stride": 112}
 RELEASED |= {"model.backbone.tail.merge": None, "model.refine": []}
 
 
 def make(pictures: Path, out: Path, backbone: str | None, auxiliary: str | None, changes: dict[str, object]) -> None:
     """Writes the bank of all pictures below a folder."""
-    paths = [pictures / name for name in find_files(str(pictures), SUFFIXES)] if pictures.is_dir() else []
+    either = (*SUFFIXES, *map(str.upper, SUFFIXES))
+    paths = [pictures / name for name in sorted(find_files(str(pictures), either))] if pictures.is_dir() else []
     if not paths:
-        raise InputError(f"there are no pictures in {pictures} ({', '.join(SUFFIXES[:3])})")
+        raise InputError(f"there are no pictures in {pictures} ({', '.join(SUFFIXES)})")
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} is to be a .safetensors file")
     towers = [encoder(name, changes) for name in (backbone, auxiliary)[: 2 if auxiliary else 1]]

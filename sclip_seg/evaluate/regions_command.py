@@ -2,7 +2,7 @@
 
     sclip-seg regions voc21 --provider sam2
     sclip-seg regions toy --provider felzenszwalb --show-dir drawn \\
-        --cfg-options sigma=0.5 min_size=20
+        --cfg-options sigma=0.5 min_size=50
 
 Pictures whose regions are kept already are passed over, so that the same
 command goes on with one that was stopped. A run finds them where its config

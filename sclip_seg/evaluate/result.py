@@ -17,6 +17,7 @@ from mmseg.datasets import BaseSegDataset
 from ..data.digest import label_rule
 from ..picture.segmentor import OpenVocabSegmentor
 from ..regions.head import ProposalHead
+from ..regions.integration import SemanticIntegration
 from ..regions.provider import RegionProvider
 from ..towers.guide import Guide
 from ..version import __version__
@@ -42,6 +43,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "method": config.axes.method,
         "tail": describe(without_places(settings.tail)),
         "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
+        **({} if backbone.words == backbone.arch else {"words": backbone.words}),
         "act": backbone.inputs.act,
         "pixels": backbone.inputs.pixels,
         "positions": backbone.position_rule,
@@ -51,7 +53,7 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "templates": template_name(config.model.get("templates", "imagenet80"), model.templates),
         "size": f"{size.short_side}<{size.long_side}" if size.short_side else "own",
         "window": f"{crop}/{window['padding']}" + (f"/{window['unit']}" if window["unit"] else ""),
-        "scale": f"{rule.logit_scale:g}",
+        "scale": "none" if rule.logit_scale is None else f"{rule.logit_scale:g}",
         "background": f"{rule.background}<{rule.background_threshold:g}",
         "area": f"{rule.min_area:g}",
         **({"stages": parts(config, "stages")} if config.model.get("stages") else {}),
@@ -96,7 +98,7 @@ def without_places(part: dict | str) -> dict | str:
     if not isinstance(part, dict):
         return part
     places, plain = ("pretrained", "folder"), dict(part)
-    for key in {"guide", "affinity", "regions", "auxiliary"} & part.keys():
+    for key in {"guide", "affinity", "regions", "auxiliary", "original"} & part.keys():
         if isinstance(part[key], dict):
             plain[key] = {k: v for k, v in without_places(part[key]).items() if k not in places}
     for key in ("checkpoint", "maps", "bank"):
@@ -104,6 +106,8 @@ def without_places(part: dict | str) -> dict | str:
             plain[key] = _base_name(part[key])
     if isinstance(part.get("head"), str):
         plain["head"] = ProposalHead.load(part["head"]).told
+    if isinstance(part.get("integration"), str):
+        plain["integration"] = SemanticIntegration.load(part["integration"]).told
     if isinstance(part.get("experts"), str):
         plain["experts"] = f"{_base_name(part['experts'])}#{Experts.load(part['experts']).digest}"
     return plain
@@ -112,7 +116,7 @@ def without_places(part: dict | str) -> dict | str:
 def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
     """Name and weights' digest of each second model, another tower among them."""
     found = [module for module in model.modules() if isinstance(module, Guide)]
-    found += [tower for tower in [model.backbone.tail.second_tower] if tower is not None]
+    found += [part.second_tower for part in [model.backbone.tail, *model.stages] if part.second_tower is not None]
     return [(f"{guide.arch}.{_base_name(guide.pretrained)}", guide.digest) for guide in found]
 
 

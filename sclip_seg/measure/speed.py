@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..evaluate.result import device_name
 from ..files import write_atomically
+from ..methods.zsseg import ZSSeg
 from ..towers.guide import Guide
 from ..words.text import text_bank
 from ..words.vocabulary import Vocabulary
@@ -36,14 +37,14 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
     """One row of the table."""
     case = CASES[name]
     row = {"case": name, "method": method, "precision": precision} | dict.fromkeys(COLUMNS)
-    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision)
+    row["peak_extra_mb"] = peak_extra(name, method, options.backbone, precision, options.regions)
     if not case.timed:
         return row | {"device": device_name()}
-    bench = Bench(case, method, options.backbone, precision)
+    bench = Bench(case, method, options.backbone, precision, regions=options.regions)
     cuda = bench.device.type == "cuda"
     chain = None if options.no_reference else plain_chain()
     works = {"trunk_s": bench.trunk, "ours_s": bench.ours}
-    if any(isinstance(module, Guide) for module in bench.model.modules()):
+    if any(isinstance(module, Guide | ZSSeg) for module in bench.model.modules()):
         works["towers_s"] = bench.towers()
     if not options.no_reference:
         works["reference_s"] = lambda: bench.reference(chain)
@@ -67,7 +68,7 @@ def measure(name: str, method: str, options: argparse.Namespace, precision: str)
 def measure_text(options: argparse.Namespace, queries: int = 8) -> dict:
     """The text bank of some queries, cold and read again, beside one query at a time at 77 tokens."""
     bench = Bench(CASES["ade20k"], options.method[0], options.backbone, "fp32")
-    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.arch, bench.model.templates
+    clip, arch, templates = bench.model.backbone.clip, bench.model.backbone.words, bench.model.templates
     vocabulary = Vocabulary("some", bench.model.vocabulary.classes[:queries])
     tokenizer = open_clip.get_tokenizer(arch)
 
@@ -97,15 +98,15 @@ def plain_chain() -> ModuleType:
     return module
 
 
-def peak_extra(name: str, method: str, backbone: str, precision: str) -> float:
+def peak_extra(name: str, method: str, backbone: str, precision: str, regions: int | None = None) -> float:
     """Largest memory above the loaded model while one picture is segmented, in MB, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision))
+        return pool.apply(_peak_extra, (CASES[name], method, backbone, precision, regions))
 
 
-def _peak_extra(case: Case, method: str, backbone: str, precision: str) -> float:
-    bench = Bench(case, method, backbone, precision)
+def _peak_extra(case: Case, method: str, backbone: str, precision: str, regions: int | None) -> float:
+    bench = Bench(case, method, backbone, precision, regions=regions)
     bench.windows = bench.cut = Tensor()
     if bench.device.type == "cuda":
         before = torch.cuda.memory_allocated()

@@ -1,12 +1,14 @@
 """What a picture costs beside the bare vision transformer (`make speed`).
 
 Per case, in one run, interleaved: the bare trunk (open_clip's own `visual`, the
-same windows in one batch), with its second models where a method asks any
-("towers"), ours (from the decoded picture to its labels) and the published
-chain written plainly (plain_chain.py of the tests, a window at a time).
-Weights are random: speed does not depend on them. Prints a table and writes
-work_dirs/speed/speed.json. `--shared`: ten methods over one trunk, and a sweep
-of twenty scales and thresholds, beside one trunk and beside each alone.
+same windows in one batch), with its second models where a method asks any, and
+with the crops that it sends through the trunk ("towers"), ours (from the
+decoded picture to its labels) and the published chain written plainly
+(plain_chain.py of the tests, a window at a time). Weights are random: speed
+does not depend on them. `--regions N` has regions come from disk. Prints a
+table and writes work_dirs/speed/speed.json. `--shared`: ten methods over one
+trunk, and a sweep of twenty scales and thresholds, beside one trunk and beside
+each alone.
 """
 
 import argparse
@@ -64,6 +66,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     backbones = choices(CONFIGS)["backbone"]
     parser.add_argument("--backbone", choices=backbones, default="openai_vit_b16", metavar="NAME")
+    parser.add_argument(
+        "--regions",
+        type=at_least_one,
+        metavar="N",
+        help="so many regions, read from disk; default: those that felzenszwalb finds anew",
+    )
     parser.add_argument("--rounds", type=at_least_one, default=5, help="interleaved; the median is taken")
     parser.add_argument("--reference-rounds", type=at_least_one, default=1, help="rounds of the slow plain chain")
     parser.add_argument("--no-reference", action="store_true")

@@ -7,3 +7,4 @@ from . import lposs, fsa, sfp, dih_clip, gla_clip
 from . import cass, rfclip, pearl
 from . import zsseg, scan
 from . import corrclip, corrclip_v2
+from . import radseg, radseg_plus

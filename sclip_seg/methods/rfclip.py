@@ -179,7 +179,7 @@ def sinks(tower: Tower) -> tuple[int, ...]:
     """The channels in which patches stand out most, after any block, on a picture of noise at the tower's own size."""
     side = [count * tower.patch for count in tower.native]
     noise = torch.randn(1, 3, *side, generator=torch.Generator().manual_seed(0)).to(tower.device)
-    x, grid = tower.embed(noise, "sclip")
+    x, grid = tower.embed(noise, tower.rules[0])
     most = torch.zeros(x.shape[-1], device=x.device)
     for block in tower.blocks:
         x = run_block(block, x, grid, tower.prefix)

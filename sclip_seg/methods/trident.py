@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..picture.window import Windows
+from ..picture.window import Windows, brought_to, rounded_up
 from ..registry import GUIDES, TAILS
 from ..settings import Real
 from ..towers.attention import AttentionMaps
@@ -84,13 +84,7 @@ class Trident(Tail):
 
     def fitted(self, image: Tensor, window: dict, patch: int) -> Tensor:
         """(3, H, W) at multiples of the patch: the long side rounded up, the short one scaled and rounded up."""
-        height, width = image.shape[1:]
-        if height % patch == 0 and width % patch == 0:
-            return image
-        longest = max(height, width)
-        factor = -(-longest // patch) * patch / longest
-        size = [max(-(-int(side * factor) // patch) * patch, window["crop"]) for side in (height, width)]
-        return F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
+        return brought_to(image, rounded_up(tuple(image.shape[1:]), patch, window["crop"]))
 
     def forward(self, trace: Trace, text: TextBank | None) -> Tensor:
         """Features (N, D, H', W') of windows on the guide's grid, each by itself: without splice and affinity."""

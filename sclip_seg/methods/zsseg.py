@@ -21,7 +21,7 @@ Official code: github.com/MendelXu/zsseg.baseline, followed in these points; its
 tower's own size too, which moves nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Literal
@@ -34,7 +34,7 @@ from ..errors import InputError
 from ..picture.picture import Picture, Scores
 from ..picture.stage import Stage
 from ..regions.head import ProposalHead
-from ..regions.pieces import Piece, compact, pieces, shares
+from ..regions.pieces import Piece, compact, pieces, shares, soft_shares
 from ..regions.regions import VOID, Regions, SoftRegions, nearest
 from ..registry import REGIONS, STAGES
 from ..settings import Share
@@ -86,7 +86,7 @@ class ZSSeg(Stage):
         found, valid = self.features(regions, picture)
         named = found @ picture.text.features.T
         if isinstance(regions, SoftRegions):
-            scale = picture.labelling.logit_scale
+            scale = picture.labelling.scale
             chances = self.chances(regions, (scale * named).softmax(1), valid, picture)
             total, somewhere = mixture(regions, chances, valid, self.threshold)
             within = total.clamp(min=torch.finfo(total.dtype).tiny).log() / scale
@@ -102,17 +102,19 @@ class ZSSeg(Stage):
         """Unit features (R, D), fp32, of all regions, and which of them have any (R,)."""
         if self.reader == "patches":
             return means(regions, picture)
-        found = list(pieces(regions, self.threshold))
-        valid = torch.tensor([piece is not None for piece in found], dtype=torch.bool, device=picture.image.device)
-        of_all = picture.image.new_zeros(len(found), picture.text.features.shape[1])
-        if valid.any():
-            of_all[valid] = self.read(normalised(picture), [piece for piece in found if piece], picture)
-        return of_all, valid
+        valid: list[bool] = []
+        found = there(pieces(regions, self.threshold), valid)
+        read = [*self.read(normalised(picture), found, picture)]
+        of_all = picture.image.new_zeros(len(valid), picture.text.features.shape[1])
+        of_valid = torch.tensor(valid, dtype=torch.bool, device=of_all.device)
+        if read:
+            of_all[of_valid] = torch.cat(read)
+        return of_all, of_valid
 
-    def read(self, image: Tensor, found: list[Piece], picture: Picture) -> Tensor:
-        """Unit features (R, D) of pieces of the normalised picture (3, H, W)."""
-        batches = crops(image, found, picture.tower.native, picture.batch)
-        return torch.cat([class_features(picture.tower, batch) for batch in batches])
+    def read(self, image: Tensor, found: Iterator[Piece], picture: Picture) -> Iterator[Tensor]:
+        """Unit features (n, D) of pieces of the normalised picture (3, H, W), some at a time."""
+        for batch in crops(image, found, picture.tower.native, picture.batch):
+            yield class_features(picture.tower, batch)
 
     def chances(self, regions: SoftRegions, p: Tensor, valid: Tensor, picture: Picture) -> Tensor:
         """What each mask adds to the queries' scores, (R, Q)."""
@@ -120,9 +122,13 @@ class ZSSeg(Stage):
             return torch.where(valid[:, None], regions.objectness[:, None] * p, 0)
         if regions.embeddings is None:
             raise InputError(f"a head reads the embeddings of queries, and {self.regions.name} gives none")
-        text = picture.text
-        q = self.head.probabilities(regions.embeddings, text.features, picture.labelling.logit_scale)
+        text, scale = picture.text, picture.labelling.scale
+        q = self.head.named(self.queries(regions.embeddings, picture), text.features, scale)
         return self.fuse(q, p.masked_fill(~valid[:, None], 1), self.seen.to(p.device)[text.owner])
+
+    def queries(self, embeddings: Tensor, picture: Picture) -> Tensor:
+        """The queries' embeddings (R, C) as the head holds them against texts, (R, D)."""
+        return self.head.embedded(embeddings)
 
     def fuse(self, q: Tensor, p: Tensor, seen: Tensor) -> Tensor:
         """The head's probabilities (R, Q + 1) and the crops' (R, Q): one number for each, (R, Q)."""
@@ -136,7 +142,15 @@ def normalised(picture: Picture) -> Tensor:
     return (rgb - mean) / std
 
 
-def crops(image: Tensor, found: Sequence[Piece], size: tuple[int, int], batch: int) -> Iterator[Tensor]:
+def there(found: Iterable[Piece | None], valid: list[bool]) -> Iterator[Piece]:
+    """The pieces that have a pixel, one after the other; `valid` gets who has one."""
+    for piece in found:
+        valid.append(piece is not None)
+        if piece is not None:
+            yield piece
+
+
+def crops(image: Tensor, found: Iterable[Piece], size: tuple[int, int], batch: int) -> Iterator[Tensor]:
     """Each piece of a normalised picture (3, H, W) at `size`, in batches (n, 3, h, w)."""
     resized = (F.interpolate(piece.cut(image)[None], size, mode="bicubic", align_corners=False)[0] for piece in found)
     while part := list(islice(resized, batch)):
@@ -152,12 +166,19 @@ def class_features(tower: DenseCLIP, image: Tensor) -> Tensor:
 def means(regions: Regions | SoftRegions, picture: Picture) -> tuple[Tensor, Tensor]:
     """Unit means (R, D) of a picture's unit patch features in each region, windows together, and who has any."""
     size, grid = tuple(picture.fitted.shape[1:]), tuple(picture.patches.shape[2:])
-    soft, count = isinstance(regions, SoftRegions), regions.count
-    resized = replace(regions, size=size) if soft else Regions(nearest(compact(regions).ids, size))
-    total = picture.image.new_zeros(count, picture.patches.shape[1])
-    for box, window in zip(picture.plan.boxes(), picture.patches, strict=True):
-        unit = F.normalize(window.float().flatten(1), dim=0)
-        total += shares(resized, count, picture.plan.area(box), grid) @ unit.T
+    units = F.normalize(picture.patches.float().flatten(2), dim=1)
+    boxes = [picture.plan.area(box) for box in picture.plan.boxes()]
+    total = picture.image.new_zeros(regions.count, units.shape[1])
+    if isinstance(regions, SoftRegions):
+        resized = replace(regions, size=size)
+        for part in chunks(regions.count):
+            masks = resized.masks(part)
+            for area, unit in zip(boxes, units, strict=True):
+                total[part] += soft_shares(masks, area, grid) @ unit.T
+    else:
+        resized = Regions(nearest(compact(regions).ids, size))
+        for area, unit in zip(boxes, units, strict=True):
+            total += shares(resized, regions.count, area, grid) @ unit.T
     return F.normalize(total, dim=1), total.any(1)
 
 
@@ -171,9 +192,13 @@ def mixture(regions: SoftRegions, chances: Tensor, valid: Tensor, threshold: flo
     """Σ_r c_r m_r (Q, H, W) of chances (R, Q), and where any valid mask is above the threshold, (H, W)."""
     total = chances.new_zeros(chances.shape[1], *regions.size)
     somewhere = torch.zeros(regions.size, dtype=torch.bool, device=chances.device)
-    for start in range(0, len(chances), TOGETHER):
-        part = slice(start, start + TOGETHER)
+    for part in chunks(len(chances)):
         masks = regions.masks(part)
         total += torch.einsum("rq,rhw->qhw", chances[part], masks)
         somewhere |= (masks[valid[part]] > threshold).any(0)
     return total, somewhere
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Of that many masks some at a time."""
+    return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))

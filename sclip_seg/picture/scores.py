@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import InputError
 from ..towers.together import once
 from .window import Banded
 
@@ -115,7 +116,7 @@ class Labelling:
 
     Args:
         sizes: (K,) how many queries each class has; queries are in class order.
-        logit_scale: factor of the cosines before the softmax.
+        logit_scale: factor of the cosines before the softmax; None where scores are probabilities already.
         background: class index of the background, or None.
         background_threshold: pixels whose largest class probability is below it become background; 0 is off.
         min_area: foreground classes with at most this share of all foreground pixels drop out; 0 is off.
@@ -124,7 +125,7 @@ class Labelling:
     """
 
     sizes: Tensor
-    logit_scale: float
+    logit_scale: float | None
     background: int | None = None
     background_threshold: float = 0.0
     min_area: float = 0.0
@@ -134,6 +135,13 @@ class Labelling:
         """The same rule, its tensors on `device`."""
         winner = None if self.winner is None else self.winner.to(device)
         return replace(self, sizes=self.sizes.to(device), winner=winner)
+
+    @property
+    def scale(self) -> float:
+        """The factor before the softmax. Raises InputError where there is none."""
+        if self.logit_scale is None:
+            raise InputError("logit_scale=None takes scores for probabilities; what is asked for needs their scale")
+        return self.logit_scale
 
     @property
     def classes(self) -> int:
@@ -159,8 +167,8 @@ class Labelling:
         """Class probabilities (K, H, W), before any class drops out."""
         _, height, width = maps.shape
         whole = torch.empty(self.classes, height, width, device=self.sizes.device)
-        for band, scores in maps.bands(self.logit_scale):
-            whole[:, band] = self.merge(scores.softmax(0))
+        for band, scores in maps.bands(self._factor):
+            whole[:, band] = self.merge(scores if self.logit_scale is None else scores.softmax(0))
         return whole
 
     def merge(self, queries: Tensor) -> Tensor:
@@ -181,7 +189,7 @@ class Labelling:
         """The best class (H, W) of those that stay, and where a threshold is set its doubt (H, W) (`decide`)."""
         labels = torch.empty(maps.shape[1:], dtype=torch.long, device=self.sizes.device)
         doubt = torch.empty(maps.shape[1:] if self.background_threshold else 0, device=self.sizes.device)
-        for band, scores in maps.bands(self.logit_scale):
+        for band, scores in maps.bands(self._factor):
             labels[band], new = self.decide(scores)
             if self.background_threshold:
                 doubt[band] = new
@@ -203,14 +211,20 @@ class Labelling:
         label = speaks_for[query]
         if not self.background_threshold:
             return label, best.new_zeros(())
+        if self.logit_scale is None:
+            return label, best.clamp(min=torch.finfo(best.dtype).tiny).reciprocal()
         return label, (scores - best).exp_().sum(0)
+
+    @property
+    def _factor(self) -> float:
+        return 1.0 if self.logit_scale is None else self.logit_scale
 
     def drop_small(self, maps: StitchedMaps | DenseMaps, labels: Tensor, doubt: Tensor) -> None:
         """Gives the pixels of small classes to the best class that stays, in place."""
         kept = self.large_enough(labels)
         orphaned = ~kept[labels]
         if orphaned.any():
-            for band, scores in maps.bands(self.logit_scale):
+            for band, scores in maps.bands(self._factor):
                 where = orphaned[band]
                 labels[band][where], new = self.decide(scores[:, where], kept)
                 if self.background_threshold:

@@ -73,7 +73,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         short_side: Pixels | None = 336,
         long_side: Pixels = LONG_SIDE,
         window: WindowSettings | None = None,
-        logit_scale: Positive = 40.0,
+        logit_scale: Positive | None = 40.0,
         background: Natural | None = None,
         background_threshold: Share = 0.0,
         min_area: Share = 0.0,
@@ -92,6 +92,8 @@ class OpenVocabSegmentor(BaseSegmentor):
             self.backbone = MODELS.build(backbone)
             self.stages = torch.nn.ModuleList(_built(STAGES, stages))
             steps = _built(STEPS, refine)
+        for step in steps:
+            step.check_tower(self.backbone)
         order = [isinstance(step, LabelStep) for step in steps]
         if order != sorted(order):
             raise InputError(f"refine has a step on score maps after one on labels: {refine}")
@@ -191,7 +193,7 @@ class OpenVocabSegmentor(BaseSegmentor):
         key = f"{tower.digest} {tower.precision} {like.device.type}"
         cache = Path(self.text_cache) if self.text_cache else None
         keep = dict(templates=self.templates, key=key, cache=cache, known=known)
-        return partial(text_bank, tower.clip, tower.arch, **keep)
+        return partial(text_bank, tower.clip, tower.words, **keep)
 
     @torch.no_grad()
     def predict(self, inputs: list[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:

@@ -12,6 +12,7 @@ from ..words.vocabulary import Vocabulary
 from .picture import Picture, Scores
 
 if TYPE_CHECKING:
+    from ..towers.encoder import DenseCLIP
     from ..towers.tail import Gathered
 
 
@@ -26,6 +27,11 @@ class Stage(nn.Module):
     """Whether it asks for the unit feature of each window as a whole, or of the whole picture (`Picture.summary`)."""
     needs_templates: bool = False
     """Whether it asks for the queries under each template alone (`TextBank.single`)."""
+
+    @property
+    def second_tower(self) -> DenseCLIP | None:
+        """Another CLIP than the method's that it asks, if it does."""
+        return None
 
     def check(self, vocabulary: Vocabulary, templates: Sequence[str]) -> None:
         """Raises InputError for words or templates that the stage is not made for."""

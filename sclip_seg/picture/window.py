@@ -239,6 +239,24 @@ class Windows:
         return rows @ self.lattice(tiles) @ columns.T
 
 
+def rounded_up(size: tuple[int, int], unit: int, least: int) -> tuple[int, int]:
+    """Sides that are multiples of `unit`: the longer one rounded up, the other scaled and rounded up.
+
+    None is below `least`; a size that is one already is left as it is.
+    """
+    if not any(side % unit for side in size):
+        return size
+    factor = -(-max(size) // unit) * unit / max(size)
+    return tuple(max(-(-int(side * factor) // unit) * unit, least) for side in size)
+
+
+def brought_to(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture (3, H, W), bilinearly at `size`."""
+    if size == tuple(image.shape[1:]):
+        return image
+    return F.interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
+
+
 def windows(
     size: tuple[int, int],
     crop: int | None,

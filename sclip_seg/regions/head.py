@@ -44,14 +44,22 @@ class ProposalHead:
         content = hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts))
         return f"{self.name}#{content.hexdigest()[:12]}"
 
-    def probabilities(self, embeddings: Tensor, text: Tensor, scale: float) -> Tensor:
-        """Of queries' embeddings (R, C), for unit texts (Q, D) and, as the last column, nothing: (R, Q + 1), fp32."""
+    def embedded(self, embeddings: Tensor) -> Tensor:
+        """Queries' embeddings (R, C) after the layers, (R, D), fp32."""
         x = embeddings.float()
         for index, (weight, bias) in enumerate(self.layers):
             x = F.linear(x.relu() if index else x, weight.to(x), bias.to(x))
+        return x
+
+    def named(self, x: Tensor, text: Tensor, scale: float) -> Tensor:
+        """Probabilities of embedded queries (R, D), for unit texts (Q, D) and, as the last column, nothing."""
         words = torch.cat([text, F.normalize(self.void.to(text), dim=0)[None]])
         if x.shape[1] != words.shape[1]:
             raise InputError(
                 f"the head {self.name} gives {x.shape[1]} numbers, and the tower's texts are {text.shape[1]}"
             )
         return (scale * F.normalize(x, dim=1) @ words.T).softmax(1)
+
+    def probabilities(self, embeddings: Tensor, text: Tensor, scale: float) -> Tensor:
+        """Of queries' embeddings (R, C), for unit texts (Q, D) and, as the last column, nothing: (R, Q + 1), fp32."""
+        return self.named(self.embedded(embeddings), text, scale)

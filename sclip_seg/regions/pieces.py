@@ -59,23 +59,32 @@ def compact(regions: Regions) -> Regions:
     return Regions((place - int(numbers[0] == VOID)).int())
 
 
-def shares(regions: Regions | SoftRegions, count: int, box: tuple[int, int, int, int], grid: tuple[int, int]) -> Tensor:
-    """How much of each of `count` regions lies in the cells of a `grid` (h, w) over a box, in pixels: (R, h·w), fp32.
+def shares(regions: Regions, count: int, box: tuple[int, int, int, int], grid: tuple[int, int]) -> Tensor:
+    """How many pixels of each of `count` regions lie in the cells of a `grid` (h, w) over a box: (R, h·w), fp32.
 
-    A hard map has no gaps; of soft masks it is the sum of probabilities. A box may end beyond the picture.
+    The regions are numbered without gaps; a box, in pixels, may end beyond the picture.
     """
-    top, left, bottom, right = box
-    inside = slice(max(top, 0), bottom), slice(max(left, 0), right)
-    sides = zip((top, left), (bottom, right), regions.size, grid, strict=True)
-    rows, columns = (_cells(*side) for side in sides)
-    if isinstance(regions, Regions):
-        cells = (rows[:, None] * grid[1] + columns).to(regions.ids.device)
-        both = (regions.ids[inside].long() + 1) * (grid[0] * grid[1]) + cells
-        counts = both.flatten().bincount(minlength=(count + 1) * grid[0] * grid[1])
-        return counts.view(count + 1, -1)[1:].float()
-    masks = regions.masks()[(slice(None), *inside)]
+    inside, rows, columns = _within(box, regions.size, grid)
+    cells = (rows[:, None] * grid[1] + columns).to(regions.ids.device)
+    both = (regions.ids[inside].long() + 1) * (grid[0] * grid[1]) + cells
+    counts = both.flatten().bincount(minlength=(count + 1) * grid[0] * grid[1])
+    return counts.view(count + 1, -1)[1:].float()
+
+
+def soft_shares(masks: Tensor, box: tuple[int, int, int, int], grid: tuple[int, int]) -> Tensor:
+    """The same of probabilities (R, H, W), their sums: (R, h·w)."""
+    inside, rows, columns = _within(box, tuple(masks.shape[1:]), grid)
     down, across = (F.one_hot(c, n).to(masks) for c, n in zip((rows, columns), grid, strict=True))
-    return (down.T @ masks @ across).flatten(1)
+    return (down.T @ masks[(slice(None), *inside)] @ across).flatten(1)
+
+
+def _within(
+    box: tuple[int, int, int, int], size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[tuple[slice, slice], Tensor, Tensor]:
+    """What of a picture of `size` lies in a box, and the row and column of the grid of each of its pixels."""
+    top, left, bottom, right = box
+    sides = zip((top, left), (bottom, right), size, grid, strict=True)
+    return (slice(max(top, 0), bottom), slice(max(left, 0), right)), *(_cells(*side) for side in sides)
 
 
 def _cells(start: int, end: int, side: int, count: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Networks of transformers that find masks: a checkpoint's weights, as data, and its way of preparing a picture."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,7 @@ def load(network: str, processor: str, checkpoint: str) -> tuple[nn.Module, obje
         classes = getattr(transformers, network), getattr(transformers, processor)
     except (ImportError, AttributeError) as error:
         raise InputError(f"regions by {network} need transformers from 4.56 on: pip install .[regions]") from error
-    folder = Path(checkpoint).expanduser()
-    name = str(folder) if folder.is_dir() else checkpoint
+    name = place(checkpoint)
     try:
         model, report = classes[0].from_pretrained(name, use_safetensors=True, output_loading_info=True)
         prepare = classes[1].from_pretrained(name)
@@ -31,11 +31,22 @@ def load(network: str, processor: str, checkpoint: str) -> tuple[nn.Module, obje
             "unreadable.\n  Fetch it elsewhere, from https://huggingface.co, and give as checkpoint the folder that it "
             "lies in: FOLDER/config.json, FOLDER/preprocessor_config.json and FOLDER/model.safetensors."
         ) from error
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{checkpoint!r} is no {network}: {len(missing)} weights missing, e.g. {missing[0]}")
-    if broken := [name for name, tensor in model.state_dict().items() if not tensor.float().isfinite().all()]:
-        raise InputError(f"{checkpoint!r} has NaN or infinite numbers in {len(broken)} tensors, e.g. {broken[0]}")
+    refuse_unfit(checkpoint, network, report["missing_keys"], model.state_dict())
     return model.float().eval().requires_grad_(False), prepare
+
+
+def place(checkpoint: str) -> str:
+    """A name on the hub as it is, a folder's without `~`."""
+    folder = Path(checkpoint).expanduser()
+    return str(folder) if folder.is_dir() else checkpoint
+
+
+def refuse_unfit(checkpoint: str, what: str, missing: Iterable[str], state: dict[str, Tensor]) -> None:
+    """Raises InputError where weights are missing or no numbers."""
+    if lacking := sorted(missing):
+        raise InputError(f"{checkpoint!r} is no {what}: {len(lacking)} weights missing, e.g. {lacking[0]}")
+    if broken := sorted(name for name, tensor in state.items() if not tensor.float().isfinite().all()):
+        raise InputError(f"{checkpoint!r} has NaN or infinite numbers in {len(broken)} tensors, e.g. {broken[0]}")
 
 
 def base_name(checkpoint: str) -> str:

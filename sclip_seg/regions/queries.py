@@ -18,6 +18,7 @@ from ..registry import REGIONS
 from ..settings import Natural, Share
 from .pretrained import base_name, digest, load, pixels
 from .provider import FOLDER, RegionProvider
+from .published import cut, padded, restored
 from .regions import VOID, Regions, SoftRegions
 
 COCO_STUFF = range(80, 133)  # classes of COCO panoptic that are no things
@@ -27,7 +28,7 @@ class QueryNetwork(RegionProvider):
     """What the three share.
 
     Args:
-        checkpoint: of transformers: a name on the hub, or a folder.
+        checkpoint: of transformers: a name on the hub, or a folder; None is the published one.
         form: 'panoptic', a hard map, or 'soft'.
         threshold: least score of a query.
         mask: least probability of a pixel.
@@ -37,10 +38,24 @@ class QueryNetwork(RegionProvider):
 
     network: str
     processor: str
+    published: str
+    """The checkpoint of whoever names none."""
 
-    def __init__(self, checkpoint: str, trained_on: str, folder: str | None, **settings: object) -> None:
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        form: Literal["panoptic", "soft"] = "panoptic",
+        threshold: Share = 0.5,
+        mask: Share = 0.5,
+        overlap: Share = 0.8,
+        trained_on: str = "COCO's panoptic masks",
+        folder: str | None = FOLDER,
+    ) -> None:
+        checkpoint = checkpoint or self.published
+        settings = dict(form=form, threshold=threshold, mask=mask, overlap=overlap)
         super().__init__(folder, checkpoint=base_name(checkpoint), **settings)
         self.model, self.prepare = load(self.network, self.processor, checkpoint)
+        restored(self.model)
         self.trained_on = trained_on
         self.digest_of_weights = digest(self.model)
 
@@ -49,7 +64,10 @@ class QueryNetwork(RegionProvider):
         return self.digest_of_weights
 
     def find(self, picture: np.ndarray, name: str = "") -> Regions | SoftRegions:
-        outputs, size = self.model(pixels(self.prepare, picture, self.model)), picture.shape[:2]
+        image, size = pixels(self.prepare, picture, self.model), picture.shape[:2]
+        whole = padded(image, self.model.config)
+        outputs = self.model(whole)
+        outputs.masks_queries_logits = cut(outputs.masks_queries_logits, image.shape[2:], whole.shape[2:])
         if self.settings["form"] == "panoptic":
             return self.hard_map(outputs, size)
         scores = outputs.class_queries_logits[0].softmax(-1)
@@ -85,22 +103,12 @@ class Mask2Former(QueryNetwork):
     """Mask2Former, Swin-L on COCO's panoptic masks unless told otherwise."""
 
     network, processor = "Mask2FormerForUniversalSegmentation", "Mask2FormerImageProcessor"
-
-    def __init__(
-        self,
-        checkpoint: str = "facebook/mask2former-swin-large-coco-panoptic",
-        form: Literal["panoptic", "soft"] = "panoptic",
-        threshold: Share = 0.5,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
-    ) -> None:
-        super().__init__(checkpoint, trained_on, folder, form=form, threshold=threshold, mask=mask, overlap=overlap)
+    published = "facebook/mask2former-swin-large-coco-panoptic"
 
     def embeddings(self, outputs: object) -> Tensor | None:
-        states = outputs.transformer_decoder_last_hidden_state
-        return states[0] if states.shape[0] == 1 else states[:, 0]
+        """After the last norm, which transformers' masks are made after and this state of it is not."""
+        states = super().embeddings(outputs)
+        return self.model.model.transformer_module.decoder.layernorm(states)
 
 
 @REGIONS.register_module(name="maskformer")
@@ -108,18 +116,7 @@ class MaskFormer(QueryNetwork):
     """MaskFormer, Swin-L on COCO's panoptic masks unless told otherwise."""
 
     network, processor = "MaskFormerForInstanceSegmentation", "MaskFormerImageProcessor"
-
-    def __init__(
-        self,
-        checkpoint: str = "facebook/maskformer-swin-large-coco",
-        form: Literal["panoptic", "soft"] = "panoptic",
-        threshold: Share = 0.5,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
-    ) -> None:
-        super().__init__(checkpoint, trained_on, folder, form=form, threshold=threshold, mask=mask, overlap=overlap)
+    published = "facebook/maskformer-swin-large-coco"
 
 
 @REGIONS.register_module(name="eomt")
@@ -130,20 +127,18 @@ class EoMT(QueryNetwork):
     """
 
     network, processor = "EomtForUniversalSegmentation", "EomtImageProcessor"
+    published = "tue-mps/coco_panoptic_eomt_large_640"
 
     def __init__(
         self,
-        checkpoint: str = "tue-mps/coco_panoptic_eomt_large_640",
+        checkpoint: str | None = None,
         form: Literal["panoptic", "soft"] = "panoptic",
         threshold: Share = 0.8,
-        mask: Share = 0.5,
-        overlap: Share = 0.8,
         stuff: Sequence[Natural] = tuple(COCO_STUFF),
-        trained_on: str = "COCO's panoptic masks",
-        folder: str | None = FOLDER,
+        **settings: object,
     ) -> None:
-        options = dict(form=form, threshold=threshold, mask=mask, overlap=overlap)
-        super().__init__(checkpoint, trained_on, folder, stuff=list(stuff), **options)
+        super().__init__(checkpoint, form, threshold, **settings)
+        self.settings["stuff"] = list(stuff)
 
     def fused(self) -> dict:
         return dict(stuff_classes=self.settings["stuff"])

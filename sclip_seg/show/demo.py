@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..command import BAD_INPUT, message_of
 from ..data.loading import read_picture
+from ..data.pictures import SUFFIXES
 from ..drawing import percent
 from ..errors import InputError
 from ..files import as_png, write_atomically
@@ -23,7 +24,6 @@ from ..handed_in import at_home, existing
 from ..words.read import read_words
 from .predictor import Prediction, Predictor, load
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 OVERLAY, LABELS, SCORES = ".overlay.png", ".labels.png", ".npz"
 TEXT_BANK = "work_dirs/text_bank"  # where `sclip-seg test` keeps it too
 MOST = 256  # classes that an indexed PNG can tell apart

@@ -37,6 +37,10 @@ class Block:
         """Queries, keys or values (`part` 0, 1, 2) of Y as the attention compares them, (N, heads, T, d)."""
         raise NotImplementedError
 
+    def out_projection(self, joined: Tensor) -> Tensor:
+        """W_o and b_o of mixed values, heads joined, (N, T, C)."""
+        raise NotImplementedError
+
     def output(self, joined: Tensor) -> Tensor:
         """What mixed values, heads joined, add to the tokens: W_o, b_o, and what the block scales or norms it by."""
         raise NotImplementedError
@@ -77,8 +81,11 @@ class OwnBlock(Block):
         rows = slice(part * width, (part + 1) * width)
         return self.split(F.linear(tokens, attn.in_proj_weight[rows], attn.in_proj_bias[rows]))
 
+    def out_projection(self, joined: Tensor) -> Tensor:
+        return self.module.attn.out_proj(joined)
+
     def output(self, joined: Tensor) -> Tensor:
-        return self.module.ls_1(self.module.attn.out_proj(joined))
+        return self.module.ls_1(self.out_projection(joined))
 
     def run(self, x: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
         attn = self.module.attn

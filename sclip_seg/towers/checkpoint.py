@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .torch_file import MAGIC, TorchFile
-from .unpickling import Unreadable, View
+from .unpickling import Stranger, Unreadable, View
 
 # Where training scripts put the state dict; moving averages are asked for by name.
 PLACES = ("state_dict", "model_state_dict", "model", "teacher", "module", "net", "weights", "params")
@@ -45,10 +45,14 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict, by the file's own names, and whether the file is an archive as OpenAI publishes them."""
+    """A state dict, by the file's own names, and whether the file is an archive as OpenAI publishes them.
+
+    `args` is what a training script kept beside it of its arguments: plain data, of which nothing is known.
+    """
 
     state: dict[str, Tensor]
     openai: bool = False
+    args: dict = field(default_factory=dict)
 
 
 def read(path: Path, first: tuple[str, ...] = ()) -> Checkpoint:
@@ -70,7 +74,7 @@ def read(path: Path, first: tuple[str, ...] = ()) -> Checkpoint:
             tree = file.tree
             openai = file.scripted and set(NOT_WEIGHTS) <= tree.keys()
             named = state_in(tree, path, first)
-            return Checkpoint({name: file.tensor(view) for name, view in named.items()}, openai)
+            return Checkpoint({name: file.tensor(view) for name, view in named.items()}, openai, _args(tree))
     except InputError:
         raise
     except Unreadable as error:
@@ -185,6 +189,13 @@ def state_in(tree: object, path: Path, first: tuple[str, ...] = ()) -> dict[str,
         kind = getattr(type(state[odd]), "name", "") or type(state[odd]).__name__
         raise InputError(f"{path} holds {odd[:80]!r}, a {kind}, where a tensor is expected")
     return state
+
+
+def _args(tree: object) -> dict:
+    """What an `argparse.Namespace` or a dict under the name `args` holds."""
+    found = tree.get("args") if isinstance(tree, dict) else None
+    found = found.state if isinstance(found, Stranger) and found.name == "argparse.Namespace" else found
+    return found if isinstance(found, dict) else {}
 
 
 def _is_state(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""`DenseCLIP`: a frozen, stock open_clip tower whose end is read by a tail."""
+"""`DenseCLIP`: a frozen tower, open_clip's stock ones or RADIO, whose end is read by a tail."""
 
 import math
 from collections.abc import Iterable
@@ -16,9 +16,10 @@ from .attention import AttentionMaps
 from .block import run_block
 from .edit import Edit
 from .frozen import DTYPES, FrozenCLIP
+from .frozen_radio import FrozenRADIO
 from .guide import Guide
-from .kinds import outline, refuse_cell, tower_of
-from .positions import RULES
+from .kinds import outline, refuse_cell, rules_of, tower_of
+from .radio import SHAPES
 from .tail import Gathered, Tail
 from .together import is_shared, once
 from .tower import PoolReading
@@ -33,15 +34,16 @@ class DenseCLIP(nn.Module):
     Sides that the patch does not divide are read as published: floor(side / patch) patches, the rest unseen.
 
     Args:
-        arch: open_clip's name of the model, any vision transformer (`ViT-B-16`, `PE-Core-B-16`, `toy`, ...); or
-            `hf-hub:OWNER/NAME` or `local-dir:FOLDER`, whose config says it and whose weights are taken.
+        arch: open_clip's name of the model, any vision transformer (`ViT-B-16`, `PE-Core-B-16`, `toy`, ...); RADIO's
+            (`radio.SHAPES`); or `hf-hub:OWNER/NAME` or `local-dir:FOLDER`, whose config says it and whose weights are
+            taken.
         pretrained: one of its tags, a local file (safetensors, a state dict, OpenAI's archive; in open_clip's or
             transformers' names), a folder or `hf-hub:` or `local-dir:` name with such a file, `'toy'`, or None for
             random weights.
         tail: config of the tail, e.g. `dict(type='LastBlock', attention='csa')`.
         quick_gelu: QuickGELU activations, which OpenAI, MetaCLIP and DFN trained with; None leaves it to `arch`. It
             must be what is known of the weights (`facts`), or 'known', which takes that.
-        positions: how positions are resampled (`positions.RULES`).
+        positions: how positions are resampled (`kinds.rules_of`); None is the tower's own rule.
         folder: where weights are looked for as ARCH.TAG.safetensors before they are downloaded.
         seed: of the random weights, when there are no others.
         mean, std: the pixels' statistics in [0, 1], RGB, of weights of which they are not known; None is OpenAI's.
@@ -59,7 +61,7 @@ class DenseCLIP(nn.Module):
         pretrained: str | None,
         tail: dict,
         quick_gelu: bool | Literal["known"] | None = None,
-        positions: str = "sclip",
+        positions: str | None = None,
         folder: str = "data/weights",
         seed: Seed = 0,
         compile: bool = False,
@@ -68,16 +70,20 @@ class DenseCLIP(nn.Module):
         attention_pool: PoolReading = "values",
     ) -> None:
         super().__init__()
-        if positions not in RULES:
-            raise InputError(f"positions is {positions!r}; choose one of {', '.join(RULES)}")
         arch, pretrained = stock.named(arch, pretrained)
-        stock.config_of(arch)
+        if arch not in SHAPES:
+            stock.config_of(arch)
+        rules = rules_of(arch)
+        if positions not in (None, *rules):
+            raise InputError(f"positions is {positions!r}; choose one of {', '.join(rules)}")
         refuse_cell(arch, tail)
         self.tail: Tail = TAILS.build(tail)
         self.tail.reads(outline(arch).depth)
-        self.frozen = only_one(FrozenCLIP, arch, pretrained, quick_gelu, folder, seed, mean, std)
+        kind = FrozenRADIO if arch in SHAPES else FrozenCLIP
+        self.frozen = only_one(kind, arch, pretrained, quick_gelu, folder, seed, mean, std)
         self.arch, self.pretrained, self.inputs = self.frozen.arch, self.frozen.pretrained, self.frozen.inputs
-        self.clip, self.digest, self.position_rule = self.frozen.clip, self.frozen.digest, positions
+        self.clip, self.digest, self.words = self.frozen.clip, self.frozen.digest, self.frozen.words
+        self.position_rule = positions or rules[0]
         self.attention_pool = attention_pool
         self.mean, self.std = self.inputs.mean, self.inputs.std
         self.tower = tower_of(self.arch, self.clip.visual, attention_pool)

@@ -17,12 +17,35 @@ FP32 = ("logit_scale", "logit_bias", "class_embedding", "positional_embedding", 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class FrozenCLIP:
-    """open_clip's model `clip` of an architecture, and what is known of its weights; arguments as `DenseCLIP`'s.
+class Frozen:
+    """A model `clip` with a picture tower `visual` and a text tower, and what is known of its weights.
 
-    `inputs` are its activation and pixel statistics with their sources (`facts`), `digest` is that of all weights, and
-    `readers` are the models (`DenseCLIP`) that read it.
+    `words` is open_clip's name of the model whose text tower that is, `inputs` are its activation and pixel statistics
+    with their sources (`facts`), `digest` is that of all weights, and `readers` are the models (`DenseCLIP`) that read
+    it.
     """
+
+    def __init__(self, arch: str, pretrained: str | None, clip: nn.Module, inputs: facts.Inputs, words: str) -> None:
+        self.arch, self.pretrained, self.clip, self.inputs, self.words = arch, pretrained, clip, inputs, words
+        self.digest, self.precision = weights.digest(clip), "fp32"
+        self.readers: WeakSet[nn.Module] = WeakSet()
+        clip.requires_grad_(False).eval()
+
+    def set_precision(self, precision: str) -> None:
+        """Casts the frozen weights to 'fp32', 'bf16' or 'fp16', as open_clip does its own. It cannot be undone."""
+        if precision not in DTYPES:
+            raise InputError(f"precision is {precision!r}; choose one of {', '.join(DTYPES)}")
+        if precision == self.precision:
+            return
+        if self.precision != "fp32":
+            raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
+        cast(self.clip, DTYPES[precision])
+        keep_norms_fp32(self.clip)
+        self.precision = precision
+
+
+class FrozenCLIP(Frozen):
+    """open_clip's model of an architecture; arguments as `DenseCLIP`'s."""
 
     def __init__(
         self,
@@ -49,32 +72,17 @@ class FrozenCLIP:
         inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.clip = weights.build_clip(arch, quick_gelu)
+            clip = weights.build_clip(arch, quick_gelu)
         if pretrained is not None:
             file = _File.read(arch, pretrained, folder) if file is None else file
             if known is None:
                 inputs = facts.settle(arch, own, pretrained, file.known, quick_gelu, mean, std)
             elif file.found.openai and not known.quick_gelu:
                 raise InputError(f"{file.path} is one of OpenAI's archives, and {pretrained} stands for other weights")
-            weights.load(self.clip, file.found, file.path, arch)
+            weights.load(clip, file.found, file.path, arch)
             facts.tell(inputs, file.path)
-            tokenizers.look_in(arch, _tokenizer_places(arch, file.path, folder))
-        self.arch, self.pretrained, self.inputs = arch, pretrained, inputs
-        self.digest, self.precision = weights.digest(self.clip), "fp32"
-        self.readers: WeakSet[nn.Module] = WeakSet()
-        self.clip.requires_grad_(False).eval()
-
-    def set_precision(self, precision: str) -> None:
-        """Casts the frozen weights to 'fp32', 'bf16' or 'fp16', as open_clip does its own. It cannot be undone."""
-        if precision not in DTYPES:
-            raise InputError(f"precision is {precision!r}; choose one of {', '.join(DTYPES)}")
-        if precision == self.precision:
-            return
-        if self.precision != "fp32":
-            raise InputError(f"the weights are {self.precision} already; build the model again for {precision}")
-        cast(self.clip, DTYPES[precision])
-        keep_norms_fp32(self.clip)
-        self.precision = precision
+            tokenizers.look_in(arch, tokenizer_places(arch, file.path, folder))
+        super().__init__(arch, pretrained, clip, inputs, words=arch)
 
 
 class _File(NamedTuple):
@@ -91,7 +99,8 @@ class _File(NamedTuple):
         return cls(path, found, facts.of_file(path, found.openai))
 
 
-def _tokenizer_places(arch: str, path: Path, folder: str) -> list[Path]:
+def tokenizer_places(arch: str, path: Path, folder: str) -> list[Path]:
+    """Folders where the files of a model's tokenizer may lie: beside its weights, and by its name."""
     beside = [path.parent] if path.name in (*snapshot.OPEN_CLIP, *snapshot.TRANSFORMERS) else []
     name = tokenizers.name_of(arch)
     return [*beside, *([] if name is None else [Path(folder) / name])]

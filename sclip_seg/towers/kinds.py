@@ -20,6 +20,7 @@ from torch import nn
 from ..errors import InputError
 from ..registry import TAILS
 from .own_tower import OwnTower
+from .radio import SHAPES, RadioTower, RadioVisual
 from .timm_tower import TimmTower
 from .tower import PoolReading, Tower
 
@@ -53,6 +54,8 @@ def tower_of(arch: str, visual: nn.Module, reading: PoolReading = "values") -> T
 
 
 def _tower(visual: nn.Module, reading: PoolReading) -> Tower:
+    if isinstance(visual, RadioVisual):
+        return RadioTower(visual)
     if isinstance(visual, TimmModel):
         return TimmTower(visual, reading)
     if not isinstance(visual, VisionTransformer):
@@ -84,8 +87,16 @@ def refuse_unread(arch: str, config: dict) -> None:
         raise InputError(f"{arch} has blocks of attention of open_clip's custom kind")
 
 
+def rules_of(arch: str) -> tuple[str, ...]:
+    """How positions may be resampled in a tower, its own rule first."""
+    return (RadioTower if arch in SHAPES else Tower).rules
+
+
 def outline(arch: str) -> Outline:
-    """Of open_clip's model of that name. Raises InputError for one that is not read."""
+    """Of RADIO, or of open_clip's model of that name. Raises InputError for one that is not read."""
+    if arch in SHAPES:
+        shape = SHAPES[arch]
+        return Outline("RADIO", shape.depth, shape.prefix, shape.patch, "class token", True)
     config = open_clip.get_model_config(arch)
     refuse_unread(arch, config)
     return _outline(arch, json.dumps(config, sort_keys=True))
@@ -116,7 +127,9 @@ def _without_none(settings: dict) -> dict:
 
 
 def _pooling(tower: Tower) -> str:
-    if isinstance(tower, OwnTower):
+    if isinstance(tower, RadioTower):
+        own = "token"
+    elif isinstance(tower, OwnTower):
         own = "attention" if tower.visual.attn_pool is not None else tower.visual.pool_type
     else:
         own = tower.visual.trunk.global_pool

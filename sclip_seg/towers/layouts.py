@@ -98,6 +98,17 @@ def as_open_clip(state: dict[str, Tensor], path: Path, apart: bool = False) -> d
     return state
 
 
+def text_tower_of(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The text tower of a CLIP by open_clip's names of one that is by itself; of SigLIP in transformers' names too."""
+    clean = {WRAPPERS.sub("", name): tensor for name, tensor in state.items() if not NO_WEIGHTS.search(name)}
+    if "text_model.head.weight" in clean:
+        half = {name: tensor for name, tensor in clean.items() if name.startswith("text_model.")}
+        found = _from_transformers(half, path)
+        return {re.sub(r"^head\.", "text_projection.", name): tensor for name, tensor in found.items()}
+    found = as_open_clip(state, path, apart=True)
+    return {name.removeprefix("text."): tensor for name, tensor in found.items() if name.startswith("text.")}
+
+
 def other_layout(names: set[str]) -> str | None:
     """In words what a state dict holds that is no CLIP; None of one that is, or that nothing is known of."""
     if names.intersection(CLIP) and not any(re.search(r"(^|\.)lora_", name) for name in names):

@@ -24,9 +24,12 @@ class TimmBlock(Block):
         projected = self.split(_rows(attn.qkv, part, tokens))
         return (attn.q_norm, attn.k_norm, nn.Identity())[part](projected)
 
-    def output(self, joined: Tensor) -> Tensor:
+    def out_projection(self, joined: Tensor) -> Tensor:
         attn = self.module.attn
-        return self.module.ls1(attn.proj(attn.norm(joined)))
+        return attn.proj(attn.norm(joined))
+
+    def output(self, joined: Tensor) -> Tensor:
+        return self.module.ls1(self.out_projection(joined))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return self.module.ls2(self.module.mlp(self.module.norm2(x)))
@@ -62,14 +65,14 @@ class EvaBlock(Block):
         turned = apply_rot_embed_cat(patches, self.rotary(grid, tokens.device), half=attn.rotate_half)
         return torch.cat([start, turned], dim=2).to(projected.dtype)
 
+    def out_projection(self, joined: Tensor) -> Tensor:
+        return self.module.attn.proj(self.module.attn.norm(joined))
+
     def output(self, joined: Tensor) -> Tensor:
-        return _scaled(self._projected(joined), self.module.gamma_1)
+        return _scaled(self.out_projection(joined), self.module.gamma_1)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return _scaled(self.module.mlp(self.module.norm2(x)), self.module.gamma_2)
-
-    def _projected(self, joined: Tensor) -> Tensor:
-        return self.module.attn.proj(self.module.attn.norm(joined))
 
 
 class PostNormEvaBlock(EvaBlock):
@@ -79,7 +82,7 @@ class PostNormEvaBlock(EvaBlock):
         return x
 
     def output(self, joined: Tensor) -> Tensor:
-        return self.module.norm1(self._projected(joined))
+        return self.module.norm1(self.out_projection(joined))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return self.module.norm2(self.module.mlp(x))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .block import Block
+from .positions import RULES
 
 PoolReading = Literal["values", "values_alone", "none"]
 
@@ -29,6 +30,8 @@ class Tower:
     `native` is the grid (h, w) that it was built for, `patch` a patch's side in pixels.
     """
 
+    rules: tuple[str, ...] = tuple(RULES)
+    """How its positions may be resampled, its own way first."""
     blocks: tuple[Block, ...]
     prefix: int
     patch: int

@@ -88,6 +88,10 @@ class QKV:
         """(N, heads, T, d)"""
         return self._project(2)
 
+    def out_projection(self, heads: Tensor) -> Tensor:
+        """W_o and b_o of mixed values alone, head by head again: (N, heads, T, d)."""
+        return self.split(self.block.out_projection(heads.transpose(1, 2).flatten(2)))
+
     def output(self, heads: Tensor) -> Tensor:
         """Joins (N, heads, T, d) and applies W_o and b_o, and LayerScale where there is one: (N, T, C)."""
         return self.block.output(heads.transpose(1, 2).flatten(2))

@@ -20,7 +20,7 @@ METHODS = (
     *("clip", "maskclip", "clip_surgery", "sclip", "gem", "naclip", "clearclip"),
     *("cliptrase_windows", "proxyclip", "trident", "itaclip", "cliper", "resclip", "scclip"),
     *("lposs", "lposs_plus", "fsa", "sfp", "dih_clip", "gla_clip", "cass", "rfclip", "pearl"),
-    *("corrclip", "corrclip_v2", "zsseg"),
+    *("corrclip", "corrclip_v2", "zsseg", "radseg"),
 )
 DATASETS = ("toy", "toy_stuff")
 DATA, OUT = Path("data/toy"), Path("work_dirs/demo")

@@ -17,7 +17,7 @@ from sclip_seg.config import choices
 
 METHODS = choices(CONFIGS)["method"]
 WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus", "cass", "corrclip", "corrclip_v2")
-WITH_GUIDES += ("zsseg", "scan")  # regions are second models too
+WITH_GUIDES += ("zsseg", "scan", "radseg_plus")  # regions are second models too, and SAM's decoders
 CLASSES = 4
 SIZE = (45, 60)
 

@@ -159,6 +159,14 @@ PUBLISHED = {
     },
 }
 PUBLISHED |= protocols_corrclip.PUBLISHED
+# At the middle one of three resolutions. There are no scores: what is enlarged are probabilities.
+PUBLISHED["radseg"] = PUBLISHED["radseg_plus"] = {
+    "voc20": (336, 336, 112, None, 0, 0, 20, "voc20_plain"),
+    "context59": (576, 336, 224, None, 0, 0, 59, "context59"),
+    "coco_stuff164k": (448, 336, 224, None, 0, 0, 171, "coco_stuff171"),
+    "cityscapes": (688, 336, 224, None, 0, 0, 19, "cityscapes"),
+    "ade20k": (576, 336, 224, None, 0, 0, 150, "ade20k"),
+}
 PUBLISHED["pearl"] = PUBLISHED["naclip"]  # its code base
 PUBLISHED["cass"] = PUBLISHED["rfclip"] = PUBLISHED["naclip"] | {"voc20": PUBLISHED["sclip"]["voc20"]}
 PUBLISHED["clip"] = PUBLISHED["sclip"]  # SCLIP's table has it as a row
@@ -172,6 +180,7 @@ PUBLISHED["cliptrase_windows"] = {  # SCLIP's windows and names, and no threshol
 }
 PUBLISHED |= protocols_zsseg.published(PUBLISHED["sclip"])
 LONG_SIDE = {("maskclip", "context59"): 520, ("maskclip", "cityscapes"): 1024}
+LONG_SIDE |= {("radseg", "context59"): 4096, ("radseg_plus", "context59"): 4096}
 WITH_BACKGROUND = {"voc21", "context60", "coco_object"}
 DINO_B8, DINO_B16 = (
     dict(type="TimmGuide", arch=f"vit_base_patch{patch}_224.dino", pretrained="timm") for patch in (8, 16)
@@ -223,6 +232,14 @@ METHODS = {
         *(MASKCLIP, "imagenet80"),
         *([dict(type="LPOSSPlus", reach=6, tau=0.01, alpha=0.95, steps=10), "ClassMaximum"], "maskclip"),
     ),
+}
+RADSEG = dict(type="RADSeg", attention=dict(type="scra", sharpness=10.0), aggregation=10.0)
+ABSENT = dict(type="Presence", threshold=0.5, of="probabilities", at="pixels")
+RADIO_SAM = dict(type="RADIORefinement", checkpoint="facebook/sam-vit-huge", iou_threshold=0.9)
+RADIO_SAM |= dict(coarse_threshold=0.2, min_area=225, mask_weight=0.005)
+METHODS |= {
+    "radseg": (RADSEG, "imagenet80", [ABSENT], "sclip"),
+    "radseg_plus": (RADSEG, "imagenet80", [ABSENT, RADIO_SAM], "sclip"),
 }
 METHODS |= protocols_corrclip.METHODS | protocols_zsseg.methods(METHODS["sclip"])
 # What the official configs change in the tail, by method and benchmark.

@@ -31,3 +31,5 @@ STAGES |= {"rfclip": text_side("voc21", "complete")}
 STAGES |= protocols_zsseg.STAGES
 TOWERS = dict.fromkeys(("lposs", "lposs_plus"), "laion2b_vit_b16")
 TOWERS |= dict.fromkeys(("corrclip", "corrclip_v2"), "metaclip_vit_b16")
+TOWERS |= dict.fromkeys(("radseg", "radseg_plus"), "radio_v3_vit_b16")
+STAGES |= {method: [dict(type="Probabilities", scale=100)] for method in ("radseg", "radseg_plus")}

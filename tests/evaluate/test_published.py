@@ -11,8 +11,8 @@ from sclip_seg.errors import InputError
 from sclip_seg.evaluate.published_figures import figures, load
 
 ROOT = Path(__file__).parents[2]
-# Windows are ours for CLIPtrase; of LPOSS+ a mean over the benchmarks is all that was found.
-METHODS = {*choices(ROOT / "configs")["method"]} - {"cliptrase_windows", "lposs_plus"}
+# Windows are ours for CLIPtrase; of LPOSS+ and both RADSegs a mean over the benchmarks is all that was found.
+METHODS = {*choices(ROOT / "configs")["method"]} - {"cliptrase_windows", "lposs_plus", "radseg", "radseg_plus"}
 COLUMNS = ("voc21", "context60", "coco_object", "voc20", "cityscapes", "context59", "ade20k", "coco_stuff164k")
 # A row of the README by its first cell and the beginning of its source: method, protocol, variant, source.
 ROWS = {

@@ -14,7 +14,7 @@ from sclip_seg.regions.classical import Felzenszwalb
 from sclip_seg.toy.make import make
 
 KILLED = 9
-FIT = ("--provider", "felzenszwalb", "--cfg-options", "sigma=0.5", "min_size=20")  # as the toy world's config has it
+FIT = ("--provider", "felzenszwalb", "--cfg-options", "sigma=0.5", "min_size=50")  # as the toy world's config has it
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def killed_at(number: int, *arguments: str) -> bool:
 
 
 def test_killed_and_gone_on(world, monkeypatch, capsys):
-    assert regions_command.main(["toy", *FIT, "--cfg-options", "sigma=0.5", "min_size=20", "--folder", "whole"]) == 0
+    assert regions_command.main(["toy", *FIT, "--cfg-options", "sigma=0.5", "min_size=50", "--folder", "whole"]) == 0
     assert killed_at(3, "toy", *FIT)
     assert len(kept()) == 2
     (draft := next(Path("work_dirs/regions").rglob("*.png")).with_name(".x.png.1.tmp")).write_bytes(b"half")
@@ -96,7 +96,7 @@ def test_a_run_takes_what_was_kept_and_scores_the_same(world, monkeypatch):
     assert found["per_class"] == taken["per_class"]
     assert found["signature"] == taken["signature"]
     fields = dict(part.split(":", 1) for part in taken["signature"].split("|"))
-    told = r"Felzenszwalb\(min_size=20,scale=100.0,sigma=0.5\)#skimage-[\d.]+\[trained on nothing\]"
+    told = r"Felzenszwalb\(min_size=50,scale=100.0,sigma=0.5\)#skimage-[\d.]+\[trained on nothing\]"
     assert re.fullmatch(told, fields["regions"])
     assert "memory" not in fields
 

@@ -23,7 +23,13 @@ def with_tiny_guides(model: dict) -> dict:
     if "regions" in tail:
         tail["regions"] = BY_COLOUR
     parts = {kind: [without_download(part) for part in model[kind]] for kind in ("stages", "refine") if kind in model}
+    parts |= {"refine": [part for part in parts["refine"] if not asks_radio(part)]} if "refine" in parts else {}
     return {**model, **parts, "backbone": {**model["backbone"], "tail": tail}}
+
+
+def asks_radio(part: dict | str) -> bool:
+    """Whether a step needs RADIO for its tower, which a tiny one of open_clip's is not."""
+    return isinstance(part, dict) and part["type"] == "RADIORefinement"
 
 
 def without_download(part: dict | str) -> dict | str:
@@ -50,6 +56,9 @@ def tiny_guide_options(method: str, checkpoint: str | None = None) -> list[str]:
         several = enumerate(tiny.get(kind, []))
         parts |= {f"model.{kind}.{n}": part for n, part in several if isinstance(part, dict)}
     options = []
+    if any(map(asks_radio, model.get("refine", []))):
+        options.append(f"model.refine={tiny['refine']}".replace(" ", ""))
+        parts = {place: part for place, part in parts.items() if not place.startswith("model.refine")}
     for place, part in parts.items():
         if part["type"] == "SAMRefinement":
             if checkpoint is None:

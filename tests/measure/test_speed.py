@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from scored import maps_of
 from waiting import PATIENCE
 
-from sclip_seg.measure import speed
+from sclip_seg.measure import bench, speed
+from sclip_seg.registry import REGIONS
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "speed.py"
@@ -39,3 +42,28 @@ def test_ours_and_the_reference_do_the_same_work(monkeypatch):
         ours = bench.model.labelling.probabilities(maps)
     expected = found["probability"]  # with the small classes at zero
     torch.testing.assert_close(ours * (expected > 0), expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 300])
+def test_regions_that_are_read_from_disk(count, tmp_path):
+    source = REGIONS.build(bench.maps(tmp_path, (37, 50), count))
+    found = source(np.zeros((37, 50, 3), np.uint8), bench.NAME)
+    assert found.count == count
+    assert not source.keeps
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["zsseg", "scan", "corrclip_v2"])
+def test_the_floor_has_the_crops_and_the_whole_picture(method, monkeypatch):
+    """Nothing that a method sends through a tower is left out of the sum that it is timed beside."""
+    made = bench.Bench(bench.Case("toy", (64, 96)), method, "toy", "fp32", regions=5)
+    seen, visual = [], made.model.backbone.clip.visual
+    handles = [visual.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))]
+    if method == "corrclip_v2":
+        guide = made.model.backbone.tail.guide
+        handles.append(guide.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[0].shape[2:]))))
+    made.towers()()
+    for handle in handles:
+        handle.remove()
+    assert ((64, 96) in seen) if method == "corrclip_v2" else sum(seen) == len(made.windows) + 5
+    made.ours()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from formulas_pearl import pearl
+from formulas_radseg import scra
 from numpy import ndarray as Array
 
 EPSILON = 1e-5  # of CLIP's LayerNorm
@@ -15,13 +16,14 @@ EPSILON = 1e-5  # of CLIP's LayerNorm
 
 @dataclass(frozen=True)
 class Projected:
-    """What an attention formula may use: Y (T, C) after LN1; q, k, v (heads, T, d); the grid of patches."""
+    """What an attention formula may use: Y (T, C) after LN1; q, k, v (heads, T, d); the patches' grid; the weights."""
 
     y: Array
     q: Array
     k: Array
     v: Array
     grid: tuple[int, int]
+    w: "LastBlockWeights | None" = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def project(x: Array, w: LastBlockWeights, grid: tuple[int, int]) -> Projected:
     for part in range(3):  # rows of W_in are q, k, v
         rows = slice(part * width, (part + 1) * width)
         parts.append(split(y @ w.block["attn.in_proj_weight"][rows].T + w.block["attn.in_proj_bias"][rows], w.heads))
-    return Projected(y, *parts, grid)
+    return Projected(y, *parts, grid, w)
 
 
 def output(per_head: Array, w: LastBlockWeights) -> Array:
@@ -174,6 +176,7 @@ ATTENTION_FORMULAS: dict[str, Callable[..., Array]] = {
     "nonly": nonly,
     "combination": combination,
     "pearl": pearl,
+    "scra": scra,
 }
 
 

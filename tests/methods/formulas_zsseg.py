@@ -106,3 +106,67 @@ def with_void(c: Array, void: Array) -> Array:
         row = np.append(own / own.sum() * (1 - nothing), nothing) + 1e-8
         rows.append((row / row.sum())[:-1])
     return np.stack(rows)
+
+
+def integrated(e: Array, states: list[Array], sigmas: tuple[float, ...], overall: Array, w: dict[str, Array]) -> Array:
+    """Queries (R, D) that ask patches (C, g, g) after some blocks, by the names of SCAN's checkpoint."""
+    low = [lowered(x, sigma, w) for x, sigma in zip(states, sigmas, strict=True)]
+    tokens = np.concatenate([x.reshape(len(x), -1).T for x in low])
+    memory = linear(linear(tokens, w, "oriclip_mlp.fc1"), w, "oriclip_mlp.fc2")
+    count = sum(name.endswith("in_proj_bias") and name.startswith("fusion") for name in w)
+    for index in range(count):
+        e = e + attended(e, memory, w, f"fusion_decoder.multiattn.{index}")
+        if index < count - 1:
+            e = normed(e, w, f"fusion_decoder.ln.{index}")
+    e = e + w["weight"] * overall
+    for index in range(sum(name.endswith("linear1.bias") for name in w)):
+        stem = f"lightweight_transformer.layers.{index}"
+        alone = np.concatenate([attended(row[None], row[None], w, f"{stem}.self_attn") for row in e])
+        e = normed(e + alone, w, f"{stem}.norm1")
+        further = linear(np.maximum(linear(e, w, f"{stem}.linear1"), 0), w, f"{stem}.linear2")
+        e = normed(e + further, w, f"{stem}.norm2")
+    return e
+
+
+def lowered(x: Array, sigma: float, w: dict[str, Array]) -> Array:
+    """The low-frequency module on (C, h, w), the Fourier sums written out as matrices."""
+    down, across = (np.exp(-2j * np.pi * np.outer(range(n), range(n)) / n) for n in x.shape[1:])
+    spectrum = down @ x @ across
+    for row in range(x.shape[1]):
+        for column in range(x.shape[2]):
+            away = (row - x.shape[1] // 2) ** 2 + (column - x.shape[2] // 2) ** 2
+            spectrum[:, row, column] *= 1 - np.exp(-away / (2 * sigma**2))
+    y = np.concatenate([spectrum.real, spectrum.imag])
+    for index in (1, 2):
+        y = (
+            np.einsum("oc,chw->ohw", w[f"LFM.conv{index}.weight"][:, :, 0, 0], y)
+            + w[f"LFM.conv{index}.bias"][:, None, None]
+        )
+        y = np.maximum(y, 0) if index == 1 else y
+    back = down.conj() @ (y[: len(x)] + 1j * y[len(x) :]) @ across.conj()
+    return x + back.real / (x.shape[1] * x.shape[2])
+
+
+def linear(x: Array, w: dict[str, Array], stem: str) -> Array:
+    return x @ w[f"{stem}.weight"].T + w[f"{stem}.bias"]
+
+
+def normed(x: Array, w: dict[str, Array], stem: str) -> Array:
+    return layer_norm(x, w[f"{stem}.weight"], w[f"{stem}.bias"])
+
+
+def attended(x: Array, memory: Array, w: dict[str, Array], stem: str, heads: int = 8) -> Array:
+    """Attention of eight heads, row by row."""
+    width = x.shape[1]
+    parts = (
+        seen @ w[f"{stem}.in_proj_weight"][index * width :][:width].T
+        + w[f"{stem}.in_proj_bias"][index * width :][:width]
+        for index, seen in enumerate((x, memory, memory))
+    )
+    q, k, v = (part.reshape(len(part), heads, -1) for part in parts)
+    out = np.zeros_like(q)
+    for head_index in range(heads):
+        for row in range(len(q)):
+            weights = softmax(k[:, head_index] @ q[row, head_index] / np.sqrt(width // heads))
+            out[row, head_index] = weights @ v[:, head_index]
+    return linear(out.reshape(len(x), width), w, f"{stem}.out_proj")

@@ -23,8 +23,8 @@ ATTENTIONS = sorted(ATTENTION.module_dict)
 FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 # In a test file of their own.
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
-OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS", "RFCLIP", "CorrCLIP", "CorrCLIPv2"}
-OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts", "ZSSeg", "SCAN"}
+OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS", "RFCLIP", "CorrCLIP", "CorrCLIPv2", "RADSeg"}
+OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts", "ZSSeg", "SCAN", "Probabilities"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {
@@ -36,6 +36,7 @@ OPTIONS = {
         dict(of=("qq", "identity"), reduce="mean"),
         dict(of=("csa", dict(type="naclip", sigma=1.5), "nonly")),
     ],
+    "scra": [dict(), dict(sharpness=1.0)],
     "pearl": [dict(), dict(alpha=0.3), dict(alpha=0.0, steps=2), dict(steps=None)],
 }
 CASES = [(name, options) for name in ATTENTIONS for options in OPTIONS.get(name, [dict()])]

@@ -9,60 +9,16 @@ import pytest
 import torch
 from formulas import softmax
 from mmseg.structures import SegDataSample
+from named_regions import SCALE, SIZE, Seen, close, original, stage
 from safetensors.torch import save_file
 from stub_proposals import StubProposals
 from stub_regions import StubRegions, rectangles
-from torch import Tensor
 
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.result import parts
+from sclip_seg.methods import zsseg
+from sclip_seg.regions.pieces import pieces
 from sclip_seg.regions.regions import VOID
-
-SIZE = (40, 48)
-SCALE = 40.0
-
-
-def stage(kind: str = "ZSSeg", provider: type = StubRegions, given: dict | None = None, **settings: object) -> dict:
-    return dict(type=kind, regions=dict(type=provider, **(given or {})), **settings)
-
-
-def original(seed: int = 0, size: tuple[int, int] = SIZE) -> Tensor:
-    """uint8 BGR."""
-    return torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-
-
-class Seen:
-    """A picture on its way through a model."""
-
-    def __init__(self, model, seed: int = 0, size: tuple[int, int] = SIZE) -> None:
-        self.model, self.pixels = model, original(seed, size)
-        model.prepare()
-        sample = SegDataSample(metainfo=dict(ori_shape=size))
-        sample.set_data(dict(original=self.pixels))
-        with torch.no_grad():
-            (self.picture,) = model.look([model.data_preprocessor.prepared(self.pixels)], [sample])
-            self.before = model.backbone.tail.read(self.picture).maps(size).dense()
-            self.after = model.score(self.picture).dense()
-
-    @property
-    def image(self) -> np.ndarray:
-        """Normalised, float64."""
-        mean, std = (
-            np.array(values).reshape(3, 1, 1) for values in (self.model.backbone.mean, self.model.backbone.std)
-        )
-        return (self.pixels.flip(0).double().numpy() / 255 - mean) / std
-
-    def feature(self, mask: np.ndarray, ratio: float = 0.0, blocks: tuple[int, ...] = ()) -> np.ndarray:
-        """By the formulas."""
-        return plain.feature(self.image, mask, self.model.backbone.clip.visual, ratio, blocks)
-
-    @property
-    def text(self) -> np.ndarray:
-        return self.picture.text.features.double().numpy()
-
-
-def close(found: Tensor, expected: np.ndarray, tolerance: float = 2e-5) -> None:
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +147,37 @@ def test_two_pictures_together_are_each_by_itself(chosen, build_segmentor):
         assert torch.allclose(together, alone, atol=2e-6)
 
 
+@pytest.mark.parametrize("reader", ["crops", "patches"])
+def test_how_many_masks_are_held_at_a_time_moves_nothing(reader, build_segmentor, monkeypatch):
+    found = []
+    for together in (zsseg.TOGETHER, 1):
+        monkeypatch.setattr(zsseg, "TOGETHER", together)
+        found.append(Seen(build_segmentor(stages=[stage(provider=StubProposals, reader=reader)])).after)
+    assert torch.allclose(*found, atol=2e-6)
+
+
+def test_pieces_are_cut_when_their_batch_comes(build_segmentor, monkeypatch):
+    """So that thousands of masks at their full size are never there at once."""
+    alive, most = [0], [0]
+
+    def counted(regions, threshold):
+        for piece in pieces(regions, threshold):
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+            yield piece
+
+    def done(tower, batch):
+        alive[0] -= len(batch)
+        return class_features(tower, batch)
+
+    class_features = zsseg.class_features
+    monkeypatch.setattr(zsseg, "pieces", counted)
+    monkeypatch.setattr(zsseg, "class_features", done)
+    window = dict(crop=32, stride=16, batch=4)
+    assert len(Seen(build_segmentor(stages=[stage(given=dict(count=60, seed=3))], window=window)).after)
+    assert most[0] <= 5
+
+
 def test_crops_do_not_depend_on_the_batch(build_segmentor):
     one, many = (
         Seen(build_segmentor(stages=[stage("SCAN", ratio=0.5)], window=dict(crop=32, stride=16, batch=batch)))
@@ -204,6 +191,8 @@ def test_what_does_not_go_together_is_refused(head, build_segmentor, tmp_path):
         build_segmentor(stages=[stage("SCAN", reader="patches")])
     with pytest.raises(InputError, match="StubRegions gives a map"):
         Seen(build_segmentor(stages=[stage(head=head)]))
+    with pytest.raises(InputError, match="queries of a head, and there is none"):
+        build_segmentor(stages=[stage("SCAN", integration="file")])
     with pytest.raises(InputError, match="'gras', which is no class"):
         build_segmentor(stages=[stage(head=head, trained=["gras"])])
     with pytest.raises(InputError, match="gives 7 numbers"):

@@ -220,6 +220,7 @@ FORMULAS = {
     "corrclip_v2": lambda case, window: corrclip.all_void(guide(case, window), finer=2),
     "cass": spectral,
     "rfclip": calmed,
+    **dict.fromkeys(("radseg", "radseg_plus"), plain(formulas.scra)),
     "pearl": plain(lambda p: formulas.pearl(p, alpha=0.08, steps=5)),
     **dict.fromkeys(("lposs", "lposs_plus"), plain(formulas.identity)),  # what spreads scores mixes no values
 }

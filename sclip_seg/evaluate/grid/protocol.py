@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ...config import load_config
 from ...options import parse_options
-from ...towers.positions import RULES
+from ...towers.kinds import rules_of
 from ...words.templates import TEMPLATES
 from ...words.vocabulary import FOLDER, Vocabulary
 from .cell import Cell
@@ -53,7 +53,8 @@ def choices(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         yield from _other("stride", "model.window.stride", [round(f * side) for f in STRIDES], window["stride"])
         yield "window", "whole", ("model.window.crop=None",)
     yield from _other("padding", "model.window.padding", ("stretch", "symmetric"), window["padding"])
-    yield from _other("positions", "model.backbone.positions", RULES, model.backbone.get("positions", "sclip"))
+    rules = rules_of(model.backbone.arch)
+    yield from _other("positions", "model.backbone.positions", rules, model.backbone.get("positions", rules[0]))
     if model.get("refine"):
         yield "refine", "none", ("model.refine=[]",)
     else:

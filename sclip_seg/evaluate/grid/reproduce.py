@@ -119,7 +119,7 @@ def selected(options: argparse.Namespace, methods: tuple[str, ...]) -> Iterator[
 def stop_on_signal():
     """Yields a function that says whether Ctrl-C, SIGTERM or a closed terminal has asked to stop."""
     received = []
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    caught = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in caught}
     try:
         yield lambda: bool(received)

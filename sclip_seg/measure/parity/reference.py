@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from unittest.mock import patch
 
 import open_clip
 import torch
@@ -16,10 +19,12 @@ from torch.utils._pytree import tree_map
 from ...command import one_line
 from ...errors import InputError
 from ...towers.encoder import DenseCLIP
+from ...towers.radio import SHAPES, WORDS, Shape, Words
 from ...words.text import TextBank
 
 KEPT = 4  # towers; a file's cases share one or two
 ARCH = "parity"  # open_clip's name of the recipe's tower
+RADIO, READER = "parity-radio", "parity-words"  # and of that of `recipe_radio.py`, and the one that reads its words
 
 
 def told(error: Exception) -> str:
@@ -80,13 +85,35 @@ class Reference:
             open_clip.add_model_config(path)
         return name
 
-    def backbone(self, tail: dict, heads: int | None = None, **settings: object) -> DenseCLIP:
-        """The recipe's tower with a tail; `settings` are those of `DenseCLIP`."""
-        key = json.dumps([tail, heads, settings], sort_keys=True)
+    @cached_property
+    def radio(self) -> ModuleType:
+        """`recipe_radio.py`, whose tower is then known as `RADIO`, its weights at `radio_weights`."""
+        with patch.dict(sys.modules, recipe=self.recipe.recipe):
+            made = _module(self.folder / "recipe_radio.py")
+        torch.save(made.radio_checkpoint(), self.radio_weights)
+        reader = open_clip.get_model_config(self.arch())
+        reader["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
+        path = self.scratch / f"{READER}.json"
+        path.write_text(json.dumps(reader))
+        open_clip.add_model_config(path)
+        sizes = dict(patch=made.PATCH, table=made.GRID, native=14, prefix=len(made.TEACHERS) + made.REGISTERS)
+        SHAPES[RADIO] = Shape(made.W, made.DEPTH, made.HEADS, layer_scale=True, words=READER, **sizes)
+        WORDS[READER] = Words(READER, str(self.weights))
+        return made
+
+    @property
+    def radio_weights(self) -> Path:
+        """NVIDIA's layout."""
+        return self.scratch / "radio.pth.tar"
+
+    def backbone(self, tail: dict, heads: int | None = None, radio: bool = False, **settings: object) -> DenseCLIP:
+        """The recipe's tower, or that of RADIO, with a tail; `settings` are those of `DenseCLIP`."""
+        key = json.dumps([tail, heads, radio, settings], sort_keys=True)
         if key not in self._towers:
             while len(self._towers) >= KEPT:
                 del self._towers[next(iter(self._towers))]
-            built = DenseCLIP(self.arch(heads), str(self.weights), tail, **settings)
+            named = (RADIO, self.radio_weights) if radio and self.radio else (self.arch(heads), self.weights)
+            built = DenseCLIP(named[0], str(named[1]), tail, **settings)
             self._towers[key] = built.to(self.device)
         return self._towers[key]
 

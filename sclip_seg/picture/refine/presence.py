@@ -13,8 +13,9 @@ Four papers have it, on scores of their own:
 
 The official codes of the last two let a class stay whose best probability is t exactly. RADSeg's probabilities are
 those of the patches, enlarged: so they are here, unless a step before made maps of pixels. Its pruned classes become 0
-and the others are not divided by their new sum, which moves no label of its benchmarks; here they have no part in
-any softmax that follows, so that a background threshold sees the probabilities among the classes that stay.
+and the others are not divided by their new sum: so they are here where scores are probabilities (`logit_scale=None`).
+Else they have no part in any softmax that follows, so that a background threshold sees the probabilities among the
+classes that stay.
 """
 
 from dataclasses import replace
@@ -64,17 +65,19 @@ class Presence(ScoreStep):
         absent = beyond(best, self.share, self.most)
         if self.threshold is not None:
             absent |= best < self.threshold if self.of == "probabilities" else best <= self.threshold
-        return without(maps, absent_queries(absent, rule))
+        return without(maps, absent_queries(absent, rule), REMOVED if rule.logit_scale else 0.0)
 
-    def best(self, maps: StitchedMaps | DenseMaps, logit_scale: float) -> Tensor:
+    def best(self, maps: StitchedMaps | DenseMaps, logit_scale: float | None) -> Tensor:
         """The largest score of each query, (Q,)."""
         if self.of == "probabilities":
             maps = probabilities(maps, logit_scale)
         return best_on_patches(maps) if self.at == "patches" else best_on_pixels(maps)
 
 
-def probabilities(maps: StitchedMaps | DenseMaps, logit_scale: float) -> StitchedMaps | DenseMaps:
+def probabilities(maps: StitchedMaps | DenseMaps, logit_scale: float | None) -> StitchedMaps | DenseMaps:
     """Maps of the queries' probabilities: of patches, to be enlarged, where the maps still have them."""
+    if logit_scale is None:
+        return maps
     if isinstance(maps, DenseMaps):
         return DenseMaps((logit_scale * maps.scores).softmax(0))
     return replace(maps, lattice=(logit_scale * maps.lattice).softmax(0), at=None)
@@ -107,17 +110,17 @@ def beyond(best: Tensor, share: float, most: int | None) -> Tensor:
 def absent_queries(absent: Tensor, labelling: Labelling) -> Tensor:
     """Which queries (Q,) leave with the classes (K,) that do; one class stays, the background or else the first."""
     staying = labelling.background
-    if staying is None and absent.all():
+    if staying is None and absent.all() and labelling.logit_scale is not None:
         staying = 0
     if staying is not None:
         absent = absent.index_fill(0, torch.tensor([staying], device=absent.device), False)
     return absent[labelling.speaks_for]
 
 
-def without(maps: StitchedMaps | DenseMaps, removed: Tensor) -> StitchedMaps | DenseMaps:
-    """The maps, with `REMOVED` all over those of the removed queries (Q,)."""
+def without(maps: StitchedMaps | DenseMaps, removed: Tensor, value: float = REMOVED) -> StitchedMaps | DenseMaps:
+    """The maps, with `value` all over those of the removed queries (Q,)."""
     where = removed[:, None, None]
     if isinstance(maps, DenseMaps):
-        return DenseMaps(maps.scores.masked_fill(where, REMOVED))
-    at = maps.at and (lambda size, at=maps.at: without(at(size), removed))
-    return replace(maps, lattice=maps.lattice.masked_fill(where, REMOVED), at=at)
+        return DenseMaps(maps.scores.masked_fill(where, value))
+    at = maps.at and (lambda size, at=maps.at: without(at(size), removed, value))
+    return replace(maps, lattice=maps.lattice.masked_fill(where, value), at=at)

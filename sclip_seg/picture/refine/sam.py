@@ -25,6 +25,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...regions.pretrained import place, refuse_unfit
 from ...registry import GUIDES, STEPS
 from ...settings import Natural, Range, Real, Share, checked
 from ...towers.checkpoint import read
@@ -36,48 +37,39 @@ PARTS = ("prompt_encoder.", "mask_decoder.")
 PROMPTS_AT_ONCE = 64
 ENLARGED_AT_ONCE = 16
 Box = tuple[slice, slice]
+FallBack, MaskNorm = Literal["released", "intended"], Literal["released", "channels"]
 Quality = Annotated[float, Range(-(10**9), 10**9)]  # SAM predicts no more than a number
 
 
-@STEPS.register_module()
-@checked
-class SAMRefinement(LabelStep):
+class MaskRefinement(LabelStep):
     """Labels redrawn along SAM's masks, prompted by the labels' own regions. Background is a class like any other.
 
+    Whose features the masks are decoded of, a subclass says.
+
     Args:
-        checkpoint: of transformers' `SamModel`: a name on the hub, or a folder; None for random weights. Its image
-            encoder is let go.
+        sam: transformers' `SamModel`, whose decoders are kept.
         iou_threshold: least IoU, as SAM predicts it, of a mask that is used.
         coarse_threshold: t, least probability of pixels and classes that prompt.
         min_area: least area of a region that prompts, in pixels at half size.
         mask_weight: w, the factor of the probabilities as mask prompt.
         fall_back: 'released', or 'intended': y stays in regions that were not accepted (q_c is above R_c).
         mask_norm: 'released', or 'channels', as SAM was trained.
-        guide: config of the `SAMGuide` whose encoder sees the picture; None is that of ViT-B. A model's other parts
-            that ask the same one share it, and what it says.
-    Raises:
-        InputError: no transformers, no checkpoint, or one of something else; an unknown option.
     """
-
-    needs_original = True
 
     def __init__(
         self,
-        checkpoint: str | None = "facebook/sam-vit-base",
-        iou_threshold: Quality = 0.8,
-        coarse_threshold: Share = 0.2,
-        min_area: Natural = 225,
-        mask_weight: Real = 0.005,
-        fall_back: Literal["released", "intended"] = "released",
-        mask_norm: Literal["released", "channels"] = "released",
-        guide: dict | None = None,
+        sam: nn.Module,
+        iou_threshold: float,
+        coarse_threshold: float,
+        min_area: int,
+        mask_weight: float,
+        fall_back: str,
+        mask_norm: str,
     ) -> None:
         super().__init__()
         self.iou_threshold, self.coarse_threshold = iou_threshold, coarse_threshold
         self.min_area, self.mask_weight = min_area, mask_weight
         self.fall_back, self.mask_norm = fall_back, mask_norm
-        sam = load(checkpoint)
-        self.guide = GUIDES.build(guide or dict(type="SAMGuide"))
         self.prompt_encoder, self.mask_decoder = sam.prompt_encoder, sam.mask_decoder
         self.register_buffer("positions", sam.get_image_wide_positional_embeddings().detach(), persistent=False)
         self.side, self.grid = self.prompt_encoder.input_image_size, self.prompt_encoder.image_embedding_size[0]
@@ -85,11 +77,12 @@ class SAMRefinement(LabelStep):
         for part in (self.prompt_encoder, self.mask_decoder):
             part.float()
 
+    def seen(self, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
+        """What SAM's neck gives of a picture (256, 64, 64), and the picture's size (h, w) within SAM's input."""
+        raise NotImplementedError
+
     def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
-        seen = picture.last_attention(self.guide)
-        if seen.embedding is None:
-            raise InputError(f"SAMRefinement needs a SAMGuide, and its guide is a {type(self.guide).__name__}")
-        return self.redraw(labels, picture.labelling.probabilities(maps), seen.embedding, seen.size)
+        return self.redraw(labels, picture.labelling.probabilities(maps), *self.seen(picture))
 
     @torch.no_grad()
     def redraw(self, labels: Tensor, probability: Tensor, embedding: Tensor, size: tuple[int, int]) -> Tensor:
@@ -183,8 +176,50 @@ class SAMRefinement(LabelStep):
         return highest
 
 
-def load(checkpoint: str | None) -> nn.Module:
-    """SamModel of a checkpoint, or one with random weights and no image encoder."""
+@STEPS.register_module()
+@checked
+class SAMRefinement(MaskRefinement):
+    """`MaskRefinement` of what SAM itself sees.
+
+    Args:
+        checkpoint: of transformers' `SamModel`: a name on the hub, or a folder; None for random weights. Its image
+            encoder is let go.
+        guide: config of the `SAMGuide` whose encoder sees the picture; None is that of ViT-B. A model's other parts
+            that ask the same one share it, and what it says.
+    Raises:
+        InputError: no transformers, no checkpoint, or one of something else; an unknown option.
+    """
+
+    needs_original = True
+
+    def __init__(
+        self,
+        checkpoint: str | None = "facebook/sam-vit-base",
+        iou_threshold: Quality = 0.8,
+        coarse_threshold: Share = 0.2,
+        min_area: Natural = 225,
+        mask_weight: Real = 0.005,
+        fall_back: FallBack = "released",
+        mask_norm: MaskNorm = "released",
+        guide: dict | None = None,
+    ) -> None:
+        own = load(checkpoint), iou_threshold, coarse_threshold, min_area, mask_weight, fall_back, mask_norm
+        super().__init__(*own)
+        self.guide = GUIDES.build(guide or dict(type="SAMGuide"))
+        self.guide.requires_grad_(False).eval()
+
+    def seen(self, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
+        seen = picture.last_attention(self.guide)
+        if seen.embedding is None:
+            raise InputError(f"SAMRefinement needs a SAMGuide, and its guide is a {type(self.guide).__name__}")
+        return seen.embedding, seen.size
+
+
+def load(checkpoint: str | None, parts: tuple[str, ...] = PARTS, **random: int) -> nn.Module:
+    """SamModel of a checkpoint that has `parts`, or one with random weights and no image encoder.
+
+    `random`: settings of the latter's encoder.
+    """
     try:
         from transformers import SamConfig, SamModel
     except ImportError as error:
@@ -192,7 +227,7 @@ def load(checkpoint: str | None) -> nn.Module:
     if checkpoint is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return SamModel(SamConfig(vision_config=dict(num_hidden_layers=0)))
+            return SamModel(SamConfig(vision_config=dict(num_hidden_layers=0, **random)))
     folder, own = Path(checkpoint).expanduser(), {}
     try:
         if (
@@ -202,7 +237,7 @@ def load(checkpoint: str | None) -> nn.Module:
         ):
             own = dict(config=SamConfig.from_pretrained(folder), state_dict=read(pickled).state)
         # transformers reads safetensors only; what is pickled was read as data.
-        name = dict(pretrained_model_name_or_path=None if own else str(folder) if folder.is_dir() else checkpoint)
+        name = dict(pretrained_model_name_or_path=None if own else place(checkpoint))
         sam, report = SamModel.from_pretrained(**name, **own, use_safetensors=True, output_loading_info=True)
     except InputError:
         raise
@@ -212,11 +247,9 @@ def load(checkpoint: str | None) -> nn.Module:
             "  Fetch it elsewhere, e.g. from https://huggingface.co/facebook/sam-vit-base, and give as checkpoint\n"
             "  the folder that it lies in: FOLDER/config.json and FOLDER/model.safetensors."
         ) from error
-    if missing := sorted(name for name in report["missing_keys"] if name.startswith(PARTS)):
-        raise InputError(f"{checkpoint!r} is no SAM checkpoint: {len(missing)} weights missing, e.g. {missing[0]}")
-    state = {name: tensor for name, tensor in sam.state_dict().items() if name.startswith(PARTS)}
-    if broken := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
-        raise InputError(f"{checkpoint!r} has NaN or infinite numbers in {len(broken)} tensors, e.g. {broken[0]}")
+    missing = [name for name in report["missing_keys"] if name.startswith(parts)]
+    state = {name: tensor for name, tensor in sam.state_dict().items() if name.startswith(parts)}
+    refuse_unfit(checkpoint, "SAM checkpoint", missing, state)
     return sam
 
 

@@ -2,15 +2,23 @@
 
 from torch import Tensor, nn
 
+from ...towers.encoder import DenseCLIP
 from ..picture import Picture
 from ..scores import DenseMaps, StitchedMaps
 
 
-class ScoreStep(nn.Module):
-    """Revises score maps. Most see them at full size beside the network's input, and need `forward` alone."""
+class Step(nn.Module):
+    """What both kinds may say of themselves."""
 
     needs_original: bool = False
     """Whether it looks at the picture at its full size."""
+
+    def check_tower(self, tower: DenseCLIP) -> None:
+        """Raises InputError for a tower, or a tail of it, that the step cannot ask."""
+
+
+class ScoreStep(Step):
+    """Revises score maps. Most see them at full size beside the network's input, and need `forward` alone."""
 
     def revise(self, maps: StitchedMaps | DenseMaps, picture: Picture) -> StitchedMaps | DenseMaps:
         """Refined score maps, of the same shape."""
@@ -21,11 +29,8 @@ class ScoreStep(nn.Module):
         raise NotImplementedError
 
 
-class LabelStep(nn.Module):
+class LabelStep(Step):
     """Revises labels. Most see nothing else but the network's input, and need `forward` alone."""
-
-    needs_original: bool = False
-    """Whether it looks at the picture at its full size."""
 
     def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:
         """Refined labels (H, W); `maps` are the refined scores that the first labels were made of."""

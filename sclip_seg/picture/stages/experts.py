@@ -55,7 +55,7 @@ class TemplateExperts(Stage):
         self.experts.check(vocabulary, templates)
 
     def forward(self, scores: Scores, picture: Picture) -> Scores:
-        plan, scale, text = picture.plan, picture.labelling.logit_scale, picture.text
+        plan, scale, text = picture.plan, picture.labelling.scale, picture.text
         axes = plan.rows, plan.columns
         size = tuple(axis.crop + axis.before + axis.after for axis in axes)
         chosen = self.experts.of_queries(text.owner.tolist(), self.top)
