@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import InputError, warn_once
 
 BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141
-STATUSES = "exit status: 0 done; 1 something failed or is off; 2 a line says what to mend; 130 stopped"
+STATUSES = "exit status: 0 done; 1 something failed or is off; 2 a line says what to mend;\n130 stopped"
 OUT_OF_MEMORY = re.compile("not enough memory|can't allocate memory|Cannot allocate memory")  # torch's words
 
 

@@ -1,8 +1,10 @@
 """Labels to train on, for pictures of one's own and any words.
 
   sclip-seg label photos --classes "dog; puppy, grass" --format png --out labels
-  sclip-seg label "shards/*.tar" film.mp4 --classes words.txt --format coco --out labels --unsure 0.3
-  torchrun --nproc-per-node 8 -m sclip_seg_cli label photos --classes words.txt --format yolo --out labels
+  sclip-seg label "shards/*.tar" film.mp4 --classes words.txt --format coco \\
+      --out labels --unsure 0.3
+  torchrun --nproc-per-node 8 -m sclip_seg_cli label photos \\
+      --classes words.txt --format yolo --out labels
 
 Takes pictures, folders with all that is below them, quoted patterns, lists
 (FILE.txt, a path a line), tar shards as webdataset has them, and videos frame
@@ -21,7 +23,7 @@ FORMATS = ("png", "coco", "yolo", "labelstudio", "npz")
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = Parser(description=__doc__, usage="%(prog)s PLACE... --classes WORDS --format NAME --out DIR [options]")
+    parser = Parser(description=__doc__, usage="%(prog)s PLACE... --classes WORDS --format NAME --out DIR")
     parser.add_argument("places", nargs="+", metavar="PLACE", help="folders, files, quoted patterns, lists")
     parser.add_argument("--classes", metavar="WORDS", help="as in sclip-seg demo; or a class file, FILE.txt")
     parser.add_argument("--background", metavar="WORDS", help="words of one class more, class 0, without regions")

@@ -96,7 +96,7 @@ def test_benchmark_end_to_end(method, name, data):
     assert re.fullmatch(GUIDES[method], fields(result)["guides"])
 
 
-@pytest.mark.parametrize("method", KINDS)
+@pytest.mark.parametrize("method", ["trident", "lposs"])  # parts of a tail, of a stage and of a step
 def test_written_config_replays_to_the_same_score(method, data, stirred):
     make_tree("voc21", data, count=1)
     first, maps = evaluate(method, "first", options=stirred(method))
@@ -111,21 +111,15 @@ def test_written_config_replays_to_the_same_score(method, data, stirred):
 def test_batches_move_no_label(method, data, stirred):
     """Nor Trident's, whose mean similarity is that of all windows of a picture, whatever batches they come in."""
     make_tree("voc21", data, count=2)
-    for folder in (
-        "JPEGImages",
-        "SegmentationClass",
-    ):  # the second picture is as large as the first, and shares batches
+    for folder in ("JPEGImages", "SegmentationClass"):  # the second picture is as large as the first
         first, second = sorted((data / "VOCdevkit/VOC2012" / folder).glob("2007_*"))
         Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(second)
-    result, maps = evaluate(method, "plain", options=stirred(method))
+    alone, maps = evaluate(method, "one", options=[*stirred(method), "model.window.batch=1"])
     assert min(len(np.unique(m)) for m in maps) > 2
-    for name, batch in (
-        ("one", ["model.window.batch=1"]),
-        ("pairs", ["model.window.batch=4", "test_dataloader.batch_size=2"]),
-    ):
-        other, same = evaluate(method, name, options=[*stirred(method), *batch])
-        assert changed(maps, same) == 0, batch
-        assert other["signature"] == result["signature"]
+    batches = ["model.window.batch=4", "test_dataloader.batch_size=2"]
+    together, same = evaluate(method, "pairs", options=[*stirred(method), *batches])
+    assert changed(maps, same) == 0
+    assert together["signature"] == alone["signature"]
 
 
 @pytest.mark.parametrize(("method", "place"), [(method, place) for method in METHODS for place in PLACES[method]])

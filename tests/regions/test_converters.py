@@ -10,7 +10,7 @@ hf = pytest.importorskip("transformers", reason="networks that find masks need t
 import published_layout as layout  # noqa: E402
 
 from sclip_seg.errors import InputError  # noqa: E402
-from sclip_seg.regions import convert_scan_command, convert_zsseg_command  # noqa: E402
+from sclip_seg.evaluate import convert_scan_command, convert_zsseg_command  # noqa: E402
 from sclip_seg.regions.head import ProposalHead  # noqa: E402
 from sclip_seg.regions.integration import SemanticIntegration  # noqa: E402
 from sclip_seg.registry import REGIONS  # noqa: E402

@@ -28,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--long-side", type=at_least_one, default=2048, help="at most; COCO-Stuff 2560")
     options = parser.parse_args(arguments)
 
-    from .convert_zsseg import convert
+    from ..regions.convert_zsseg import convert
 
     return run(lambda: convert(options.file, options.out, options.short_side, options.long_side))

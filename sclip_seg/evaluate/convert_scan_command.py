@@ -28,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--long-side", type=at_least_one, default=2560, help="at most")
     options = parser.parse_args(arguments)
 
-    from .convert_scan import convert
+    from ..regions.convert_scan import convert
 
     return run(lambda: convert(options.file, options.out, options.short_side, options.long_side))
