@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..command import Parser, at_least_one, at_least_zero, run
 from ..options import add_options
+from ..show.demo_command import check_words
 
 FORMATS = ("png", "coco", "yolo", "labelstudio", "npz")
 
@@ -45,10 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     written.add_argument("--scores", action="store_true", help="of all classes too (npz)")
     written.add_argument("--copy", action="store_true", help="the pictures too, in DIR/images (yolo: always)")
     options = parser.parse_args(arguments)
-    if (options.classes is None) == (options.dataset is None):
-        parser.error("one of --classes 'cat, dog; puppy' and --dataset NAME is needed, and only one")
-    if options.background is not None and options.dataset is not None:
-        parser.error("--background goes with --classes; a --dataset has a background of its own, or none")
+    check_words(parser, options)
     return options
 
 

@@ -41,11 +41,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     written.add_argument("--resume", action="store_true", help="leave out pictures whose results are there")
     written.add_argument("--npz", action="store_true", help="NAME.npz too: labels, scores (float16), classes")
     options = parser.parse_args(arguments)
+    check_words(parser, options)
+    return options
+
+
+def check_words(parser: Parser, options: argparse.Namespace) -> None:
+    """Ends the command where words come from nowhere, or from two places."""
     if (options.classes is None) == (options.dataset is None):
         parser.error("one of --classes 'cat, dog; puppy' and --dataset NAME is needed, and only one")
     if options.background is not None and options.dataset is not None:
         parser.error("--background goes with --classes; a --dataset has a background of its own, or none")
-    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
