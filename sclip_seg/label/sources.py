@@ -13,11 +13,11 @@ from PIL import Image
 
 from ..data.headers import read_header
 from ..data.loading import read_picture
-from ..data.pictures import decode
+from ..data.pictures import SUFFIXES, decode
 from ..errors import InputError
 from ..files import as_png, reason_of
 from ..handed_in import existing, read_text
-from ..show.demo import SUFFIXES, matches
+from ..show.demo import matches
 
 SHARDS = (".tar", ".tar.gz", ".tgz")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
