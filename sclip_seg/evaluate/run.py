@@ -84,6 +84,8 @@ class Run:
         lines = [self.runner.test_evaluator.metrics[0].table()]
         lines += [f"warning: {text}" for text in result["warnings"]]
         lines += [f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)"]
+        if "coi_miou" in result:
+            lines += [f"CoI-mIoU {result['coi_miou']:.2f}, of the classes of interest"]
         if "sg_iou" in result:
             lines += [f"SG-IoU {result['sg_iou']['mean']:.2f}, which is no IoU  ({result['sg_iou']['relations']})"]
         lines += [result["signature"]]
@@ -158,6 +160,7 @@ def describe(config: Config, runner: Evaluation, metrics: dict, total: int) -> d
         "foreground_miou": sum(foreground) / len(foreground) if foreground else None,
         "aacc": metrics["aAcc"],
         "macc": metrics["mAcc"],
+        **({"coi_miou": metrics["CoI-mIoU"]} if "CoI-mIoU" in metrics else {}),
         **({} if metric.relations is None else {"sg_iou": metric.sg_iou}),
         "images": metric.images,
         "images_in_dataset": total,
