@@ -125,10 +125,12 @@ ALLOWED = {
     ("sclip_seg/evaluate/grid/run.py", "request.load"): (1, "a config that the user names"),
     ("sclip_seg/evaluate/grid/groups.py", "request.load"): (1, "a config that the user names"),
     ("sclip_seg/evaluate/evaluation.py", "json.loads"): (1, "command lines, as the user could type them"),
-    ("sclip_seg/data/prepare/convert.py", "loadmat"): (
+    ("sclip_seg/data/prepare/codes.py", "loadmat"): (
         1,
         "scipy's, of MATLAB 5 files: numbers, text and structs of them",
     ),
+    ("sclip_seg/data/prepare/context.py", "json.loads"): (1, "plain data: PASCAL Context's segments"),
+    ("sclip_seg/data/prepare/codes.py", "json.loads"): (1, "plain data: COCO's segments"),
     ("sclip_seg/data/prepare/verify.py", "image.load"): (1, "pillow's decoding of a picture"),
     # training and parity, of ours and by developers
     ("sclip_seg/measure/sweep.py", "timm.create_model"): (1, "not called: made shallow for the while"),
@@ -155,7 +157,7 @@ ALLOWED = {
     ("sclip_seg/data/prepare/tables.py", "importlib.util.module_from_spec"): (1, "mmseg's converters"),
     ("sclip_seg/data/prepare/tables.py", "importlib.util.find_spec"): (1, "where mmseg lies"),
     ("sclip_seg/data/prepare/tables.py", "spec.loader.exec_module"): (1, "mmseg's converters"),
-    ("sclip_seg/data/prepare/context.py", "importlib.util.find_spec"): (1, "whether the package `detail` is there"),
+    ("sclip_seg/data/prepare/context.py", "importlib.util.find_spec"): (1, "whether pycocotools is there"),
     ("sclip_seg/measure/speed.py", "importlib.util.spec_from_file_location"): (1, "plain_chain.py of the tests"),
     ("sclip_seg/measure/speed.py", "importlib.util.module_from_spec"): (1, "plain_chain.py of the tests"),
     ("sclip_seg/measure/speed.py", "spec.loader.exec_module"): (1, "plain_chain.py of the tests"),
