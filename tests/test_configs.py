@@ -17,7 +17,7 @@ from protocols import AUXILIARY, LONG_SIDE, METHODS, PUBLISHED, SYMMETRIC, TUNED
 from protocols_stages import STAGES, TOWERS
 from runs import cell
 from tiny_cells import with_tiny_guides
-from trees import BENCHMARKS
+from trees import cells
 
 from sclip_seg import registry
 from sclip_seg.config import choices, load_config, method_file
@@ -32,17 +32,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:vocabulary coco_object:UserWarni
 CONFIGS = Path(__file__).parents[1] / "configs"
 AXES = choices(CONFIGS)
 DEEP = TINY | {"vision_cfg": TINY["vision_cfg"] | {"layers": 12}}  # as deep as what methods are written for
-MATRIX = {*BENCHMARKS, "toy", "toy_stuff"}  # crossed with every method; each other dataset has one, a new one the next
-MORE = [dataset for dataset in AXES["dataset"] if dataset not in MATRIX]
-CELLS = [(method, dataset) for method in AXES["method"] for dataset in AXES["dataset"] if dataset in MATRIX]
-CELLS += [(AXES["method"][index % len(AXES["method"])], dataset) for index, dataset in enumerate(MORE)]
+CELLS = cells(AXES["method"], AXES["dataset"])
 REGISTRIES = [
     shelf
     for module in (registry, mmseg.registry, mmengine.registry)
     for shelf in vars(module).values()
     if isinstance(shelf, Registry)
 ]
-
 PARTS, IN_USE = registry.Parts(), set()  # the towers of these tests, each built once
 PUBLISHED_CELLS = [(method, dataset) for method, rows in PUBLISHED.items() for dataset in rows]
 
