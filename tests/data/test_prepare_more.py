@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from odd_server import Site, serve
 from raw_more import BORDER, HEIGHT, ONE_OF_MANY, RAW, WIDTH, archives, files, truth
+from runs import cell
 from trees import CONFIGS
 
 from sclip_seg.data.prepare import catalogue
@@ -139,6 +140,21 @@ def test_from_download_to_score(name, facts, capsys):
         assert mistaken["CoI-mIoU"] == pytest.approx(SECOND[layout] / (2 if first in interest else 1))
     if name not in ("atlantis", "bdd100k", "dark_zurich"):
         assert (settings.background is None) == (interest is None and "background_threshold" not in settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "background", "threshold"),
+    [("loveda", 0, 0.3), ("potsdam", 5, 0.1), ("vaihingen", 5, 0.1), ("isaid", 0, 0.4)]
+    + [("openearthmap", 0, 0.1), ("udd5", 4, 0.4), ("vdd", 0, 0.3), ("uavid", 0, 0.3)],
+)
+def test_remote_sensing_goes_by_segearths_protocol(name, background, threshold):
+    """As its configs say; a method whose scores are no cosines keeps its own scale, without a threshold."""
+    model = cell("clearclip", name).model
+    assert (model.background, model.background_threshold, model.logit_scale) == (background, threshold, 50)
+    assert (model.short_side, model.long_side, model.window.crop, model.window.stride) == (448, 448, 224, 112)
+    assert model.window.padding == "symmetric", "the method's own"
+    own = cell("lposs", name).model
+    assert (own.logit_scale, own.background_threshold, own.short_side) == (1, 0, 448)
 
 
 def test_three_of_many_bands_become_colours(facts):
