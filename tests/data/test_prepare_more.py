@@ -144,8 +144,10 @@ def test_from_download_to_score(name, facts, capsys):
 
 @pytest.mark.parametrize(
     ("name", "background", "threshold"),
-    [("loveda", 0, 0.3), ("potsdam", 5, 0.1), ("vaihingen", 5, 0.1), ("isaid", 0, 0.4)]
-    + [("openearthmap", 0, 0.1), ("udd5", 4, 0.4), ("vdd", 0, 0.3), ("uavid", 0, 0.3)],
+    [
+        *(("loveda", 0, 0.3), ("potsdam", 5, 0.1), ("vaihingen", 5, 0.1), ("isaid", 0, 0.4)),
+        *(("openearthmap", 0, 0.1), ("udd5", 4, 0.4), ("vdd", 0, 0.3), ("uavid", 0, 0.3)),
+    ],
 )
 def test_remote_sensing_goes_by_segearths_protocol(name, background, threshold):
     """As its configs say; a method whose scores are no cosines keeps its own scale, without a threshold."""

@@ -22,13 +22,13 @@ class Archive:
     and of what is unpacked from it, roughly, 0 where nobody says it; `checksum` is `md5:...` or `sha1:...`.
     """
 
-    to: str
     url: str = ""
-    within: str = ""
+    to: str = ""
     inside: str = ""
     holds: str = ""
     checksum: str = ""
     gigabytes: tuple[float, float] = (0.0, 0.0)
+    within: str = ""
 
     @property
     def file(self) -> str:
