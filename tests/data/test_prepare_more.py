@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from odd_server import Site, serve
 from raw_more import BORDER, HEIGHT, ONE_OF_MANY, RAW, WIDTH, archives, files, truth
-from runs import cell
+from runs import ROOT, cell
 from trees import CONFIGS
 
 from sclip_seg.data.prepare import catalogue
@@ -108,7 +108,8 @@ def test_from_download_to_score(name, facts, capsys):
             Path("data", path).write_bytes(content)
     assert tool.main(["download", name]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("terms: ")
+    assert printed.startswith(f"terms: {facts['benchmarks'][name]['terms']}")
+    assert ("\nsize: not told\n" in printed) == bool(raw.archives)
     assert "by hand" not in printed, "what the catalogue waits for is what this tree has"
     converts = "convert" in facts["benchmarks"][name]
     assert printed.endswith(f"then: sclip-seg prepare {'convert' if converts else 'verify'} {name}\n")
@@ -170,6 +171,11 @@ def test_three_of_many_bands_become_colours(facts):
     expected = (pixels / white * 255).astype(int)[:20, :20]
     first = next(item for item in build("worldfloods") if item["img_path"].endswith("one_0.png"))
     assert np.array_equal(first["img"][..., ::-1], expected)
+
+
+def test_the_tables_of_data_have_every_dataset():
+    text = (ROOT / "data" / "README.md").read_text()
+    assert not [name for name in RAW if f"| `{name}` | " not in text]
 
 
 def test_large_pictures_are_made_smaller(facts):

@@ -28,8 +28,12 @@ def download(benchmark: Benchmark, data: Path, attempts: int = 5, pause: float =
             fetch(archive.url, file, archive.checksum, attempts, pause)
         count = put(archive, file, data)
         said.append(f"{data / archive.to}: {count} files from {file}, which may be deleted")
-    if benchmark.by_hand and not (data / benchmark.by_hand["file"]).exists():
-        said.append(f"to be fetched by hand: {benchmark.by_hand['how']}; put it at {data / benchmark.by_hand['file']}")
+    if benchmark.by_hand:
+        place = data / benchmark.by_hand["file"]
+        fetched = f"{place}: it was there"
+        said.append(
+            fetched if place.exists() else f"to be fetched by hand: {benchmark.by_hand['how']}; put it at {place}"
+        )
     return said
 
 

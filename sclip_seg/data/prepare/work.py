@@ -13,6 +13,7 @@ from .convert import convert
 from .download import download
 from .overview import write_overview
 from .subset import cut_subset
+from .transfer import gigabytes
 from .verify import verify
 
 DATASETS = CONFIGS / "_base_" / "datasets"
@@ -81,8 +82,10 @@ def make(options: argparse.Namespace) -> None:
 def get(options: argparse.Namespace) -> None:
     """`download`."""
     _, benchmark = chosen(options)
-    login = "; given to those who register or ask" if benchmark.login else ""
-    print(f"terms: {benchmark.terms or 'not known'}{login}")
+    print(f"terms: {benchmark.terms or 'not known'}{'; given to those who register or ask' * benchmark.login}")
+    sizes = [archive.gigabytes[0] for archive in benchmark.archives if archive.url]
+    if sizes:
+        print(f"size: {f'about {gigabytes(1e9 * sum(sizes))}' if all(sizes) else 'not told'}")
     print("\n".join(download(benchmark, options.data)))
     print(f"then: sclip-seg prepare {'convert' if benchmark.convert else 'verify'} {options.name}")
 
