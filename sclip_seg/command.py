@@ -59,6 +59,15 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
         return failed(told)
 
 
+def refuses(check: Callable[[], object]) -> bool:
+    """Whether a check that needs no library raises InputError: then `run` tells it before any is loaded."""
+    try:
+        check()
+    except InputError:
+        return True
+    return False
+
+
 def failed(message: Exception | str) -> int:
     """Says so on stderr. The exit status."""
     print(f"error: {message}", file=sys.stderr)

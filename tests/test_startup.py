@@ -18,6 +18,19 @@ from sclip_seg.towers.frozen import DTYPES
 ROOT = Path(__file__).parents[1]
 SLOW = ("torch", "torchvision", "mmseg", "mmcv", "open_clip", "timm", "transformers", "sklearn", "scipy", "matplotlib")
 LIMIT = 2.0  # seconds of a processor
+MISTAKEN = [
+    ["demo", "picture.jpg"],
+    ["demo", "picture.jpg", "--classes", "cat", "--method", "sclop"],
+    ["test", "sclop"],
+    ["test", "sclip", "nacl1p"],
+    ["test", "sclip", "--dataset", "voc"],
+    ["label", "photos", "--classes", "cat", "--format", "png", "--out", "labels", "--backbone", "vit"],
+    ["attention", "cat.jpg", "--points", "1,1", "--methods", "sclop"],
+    ["reproduce", "--methods", "sclip", "--datasets", "voc"],
+    ["rank-templates", "sclip", "--dataset", "voc", "--pictures", "photos", "--out", "experts.json"],
+    ["regions", "voc"],
+    ["region-bank", "photos", "--out", "bank.safetensors", "--auxiliary", "vit"],
+]
 
 
 def fresh(code: str) -> str:
@@ -41,10 +54,12 @@ for word in sclip_seg_cli.WORDS:
     loaded = sys.modules.keys() & {set(SLOW)}
     assert not loaded, (word, loaded)
 assert sclip_seg_cli.main(["list"]) == 0
-try:
-    sclip_seg_cli.main(["demo", "picture.jpg"])
-except SystemExit as ended:
-    assert ended.code == 2
+for mistaken in {MISTAKEN}:
+    try:
+        status = sclip_seg_cli.main(mistaken)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2, mistaken
 assert not sys.modules.keys() & {set(SLOW)}
 print(time.process_time())
 """)
