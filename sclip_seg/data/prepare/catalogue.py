@@ -1,4 +1,4 @@
-"""What each benchmark needs under `data/`; the facts are in the files of catalogue/."""
+"""What each benchmark needs under `data/`; the facts are in the files of facts/."""
 
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ...choices import names_in
 from ...errors import InputError, near
 
-FOLDER = Path(__file__).parent / "catalogue"
+FOLDER = Path(__file__).parent / "facts"
 DATA = "data/"  # where the folders of every dataset config begin
 DOWNLOADS = "downloads"  # below it
 
