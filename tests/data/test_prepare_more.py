@@ -15,12 +15,13 @@ from trees import CONFIGS
 
 from sclip_seg.data.prepare import catalogue
 from sclip_seg.data.prepare import command as tool
+from sclip_seg.data.prepare.tiles import Tiles
 from sclip_seg.data.prepare.verify import verify
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.metric import PooledIoU
 from sclip_seg.words.vocabulary import Vocabulary
 
-PIPELINE = [dict(type="LoadPicture"), dict(type="LoadLabels")]
+PIPELINE = [dict(type="mmseg.LoadPicture"), dict(type="mmseg.LoadLabels")]
 # Where tiles begin in pictures of 32 x 48, by hand: (rows, columns) and the tiles' sides, smaller ones than published.
 OVERLAP = ((0, 8), (0, 16, 24), 24)  # begin every 16 pixels, the last ones moved back
 SHIFTED = ((0, 12), (0, 20, 28), 20)  # begin every 20 pixels, the last ones moved back
@@ -158,6 +159,29 @@ def test_remote_sensing_goes_by_segearths_protocol(name, background, threshold):
     assert model.window.padding == "symmetric", "the method's own"
     own = cell("lposs", name).model
     assert (own.logit_scale, own.background_threshold, own.short_side) == (1, 0, 448)
+
+
+# Sides in pixels of Vaihingen's seventeen pictures, height and width in either order: the tiles are squares.
+VAIHINGEN = [(1887, 2557)] * 4 + [(1903, 2546)] * 2 + [(1919, 2565)] * 2
+VAIHINGEN += [(2805, 1884), (2428, 2767), (1866, 2315), (1980, 2555), (1581, 2555), (1917, 3313), (3816, 2550)]
+VAIHINGEN += [(1922, 2575), (1917, 2563)]
+
+
+def test_tiles_are_as_many_as_published(all_facts):
+    """SegEarth-OV's 2016 of Potsdam and 398 of Vaihingen; of UAVid two rows by four, of MESS's Potsdam six by six."""
+
+    def tiles(name, sizes):
+        rule = all_facts["benchmarks"][name]["convert"]["tiles"]
+        cut = Tiles(**{key: tuple(value) if key != "edge" else value for key, value in rule.items()})
+        return [list(cut.places(*size)) for size in sizes]
+
+    assert sum(map(len, tiles("potsdam", [(6000, 6000)] * 14))) == 2016
+    assert sum(map(len, tiles("vaihingen", VAIHINGEN))) == 398
+    assert len(tiles("potsdam_mess", [(6000, 6000)])[0]) == 36
+    ((*_, last),) = tiles("uavid", [(2160, 3840)])
+    assert last == dict(top=880, bottom=2160, left=2760, right=3840, index=7)
+    ((first, *_, last),) = tiles("isaid", [(896, 3000)])
+    assert (first["left"], last["left"], last["top"], last["index"]) == (0, 2104, 0, 5)
 
 
 def test_three_of_many_bands_become_colours(facts):

@@ -20,9 +20,9 @@ from scipy.io import loadmat
 from ...errors import InputError
 from ...files import reason_of
 from ..label_files import narrow, read_labels, whole_numbers
+from .tables import UNKNOWN
 
 Reader = Callable[[Path], np.ndarray]
-PLACES = np.array([1, 2**8, 2**16])  # of red, green and blue in one number
 
 
 def reader(rule: Mapping, data: Path) -> Reader:
@@ -44,11 +44,19 @@ def _table(values: Mapping[int, int] | list[int]) -> Mapping[int, int]:
 
 def translated(values: np.ndarray, table: Mapping[int, int], other: int | None, path: Path) -> np.ndarray:
     """Each value by the table, and `other` for those that it lacks. Raises InputError where that is None."""
-    found, places = np.unique(values, return_inverse=True)
-    absent = [int(value) for value in found if int(value) not in table]
-    if absent and other is None:
-        raise InputError(f"the label map {path} has the value {absent[0]}, for which the benchmark has no class")
-    return narrow(np.array([table.get(int(value), other) for value in found])[places].reshape(values.shape))
+    labels = _looked_up(values, table, other)
+    if (labels == UNKNOWN).any():
+        value = int(values[labels == UNKNOWN].min())
+        raise InputError(f"the label map {path} has the value {value}, for which the benchmark has no class")
+    return narrow(labels)
+
+
+def _looked_up(values: np.ndarray, table: Mapping[int, int], other: int | None) -> np.ndarray:
+    """Values of up to 24 bits by a table, `UNKNOWN` where it has none; a large picture's without sorting its pixels."""
+    every = np.full(int(values.max()) + 1, UNKNOWN if other is None else other, np.int32)
+    known = [value for value in table if value < len(every)]
+    every[known] = [table[value] for value in known]
+    return every[values]
 
 
 def _stored(path: Path) -> np.ndarray:
@@ -65,26 +73,25 @@ def matlab(variable: str, path: Path) -> np.ndarray:
 
 
 def _by_colour(colours: Mapping[tuple, int], binary: int | None, other: int | None, path: Path) -> np.ndarray:
-    pixels = _colours(path) if binary is None else (_colours(path) > binary) * 255
-    table = {int(np.dot(colour, PLACES)): c for colour, c in colours.items()}
-    codes = pixels @ PLACES
-    if other is None and not np.isin(codes, [*table]).all():
-        row, column = np.argwhere(~np.isin(codes, [*table]))[0]
-        colour = tuple(int(value) for value in pixels[row, column])
+    pixels = _colours(path)
+    codes = _numbers(pixels if binary is None else (pixels > binary).astype(np.uint8) * 255)
+    labels = _looked_up(codes, {r + 256 * g + 256**2 * b: c for (r, g, b), c in colours.items()}, other)
+    if (labels == UNKNOWN).any():
+        colour = tuple(pixels[labels == UNKNOWN][0].tolist())
         raise InputError(f"the label map {path} has the colour {colour}, for which the benchmark has no class")
-    return translated(codes, table, other, path)
+    return narrow(labels)
 
 
 def _packed(path: Path) -> np.ndarray:
-    red, green, _ = np.moveaxis(_colours(path), -1, 0)
-    return red // 10 * 256 + green
+    pixels = _colours(path).astype(np.int32)
+    return pixels[..., 0] // 10 * 256 + pixels[..., 1]
 
 
 def _by_segment(path: Path, segments: Mapping[str, dict], values: Mapping[int, int], other: int | None) -> np.ndarray:
     if path.name not in segments:
         raise InputError(f"the label map {path} is not in the list of segments")
     table = {number: values[category] for number, category in segments[path.name].items() if category in values}
-    return translated(_colours(path) @ PLACES, table if other is None else {0: other, **table}, None, path)
+    return translated(_numbers(_colours(path)), table if other is None else {0: other, **table}, None, path)
 
 
 def _segments(file: Path) -> dict[str, dict[int, int]]:
@@ -99,10 +106,18 @@ def _segments(file: Path) -> dict[str, dict[int, int]]:
         raise InputError(f"the segments {file} cannot be read: {reason_of(error, str(file))}") from error
 
 
+def _numbers(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) int32 of (H, W, 3): red, green and blue as the digits of one number, red the lowest."""
+    numbers = pixels[..., 0].astype(np.int32)
+    for band in (1, 2):  # in place: a large picture has 36 million pixels
+        numbers |= pixels[..., band].astype(np.int32) << 8 * band
+    return numbers
+
+
 def _colours(path: Path) -> np.ndarray:
-    """(H, W, 3) int64 red, green and blue; without transparency."""
+    """(H, W, 3) uint8 red, green and blue; without transparency."""
     try:
         with Image.open(path) as file:
-            return np.asarray(file.convert("RGB")).astype(np.int64)
+            return np.asarray(file.convert("RGB"))
     except Exception as error:  # the decoders raise what they like
         raise InputError(f"the label map {path} cannot be read: {reason_of(error, str(path))}") from error

@@ -1,7 +1,7 @@
 """Downloads brought into the form that is evaluated, by a rule of the catalogue.
 
     pictures: {from: raw/{name}.tif, to: set/images/{name}.png}
-    labels: {from: raw/{name}_mask.tif, to: set/labels/{name}.png, colours: [[0, 0, 0], [255, 0, 0]]}
+    labels: {from: raw/{name}_mask.tif, to: set/labels/{name}.png, colours: [[0, 0, 0, 0], [255, 0, 0, 1]]}
 
 Paths are patterns (patterns.py), a label's codes are read by its kind (codes.py). Both may be cut into `tiles`, or made
 smaller until the short side has `short_side` pixels; `only` chooses files by a field of their path, `listed` by a list.
