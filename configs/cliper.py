@@ -64,7 +64,7 @@ if axes["backbone"] == "toy":  # trained on pictures of 64 pixels: in larger one
 window = dict(crop=crop, stride=stride, batch=4)
 
 protocol = dict(short_side=336, templates=templates)
-own = dict(logit_scale=1, background_threshold=0.0, window=window)  # a dataset's are of cosines in windows
+own = dict(logit_scale=1, window=window)  # a dataset's scale is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(

@@ -39,13 +39,13 @@ dataset = _base_.dataset
 if axes["dataset"] == "coco_object":
     dataset |= dict(data_root="data/coco_stuff164k", seg_map_suffix="_labelTrainIds.png")
 
-own = dict(short_side=crop, window=dict(crop=None), logit_scale=100, background_threshold=0.0)  # labels are voted for
+protocol = dict(short_side=crop, logit_scale=100)
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="CLIPtrase", **tuned)),
     text_cache="work_dirs/text_bank",
-    **(_base_.settings | published | own),
+    **(protocol | _base_.settings | published | dict(short_side=crop, window=dict(crop=None))),
 )
 steps = [dict(type="CentreCrop", size=crop), *([dict(type="Relabel", **relabel)] if relabel else []), _base_.pack]
 test_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadPicture"), dict(type="LoadLabels"), *steps], **dataset))
-del things, relabel, steps, own
+del things, relabel, steps

@@ -29,7 +29,7 @@ if axes["backbone"] == "toy":  # pictures a third as large, and a guide whose si
     guide, graph = _base_.toy_guide, dict(neighbours=100, power=12.0, sigma=0.03)
 
 protocol = dict(short_side=448, window=dict(crop=224, stride=112))
-own = dict(logit_scale=1, background_threshold=0.0)  # of propagated labels; a dataset's are of cosines
+own = dict(logit_scale=1)  # of propagated labels; a dataset's is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="MaskCLIP", residual=True, mlp=True), positions="maskclip"),

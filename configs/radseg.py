@@ -45,7 +45,7 @@ published = dict(
 ).get(axes["dataset"], {})
 
 protocol = dict(short_side=448, window=large)
-own = dict(logit_scale=None, background_threshold=0.0)  # of probabilities; a dataset's are of cosines
+own = dict(logit_scale=None)  # of probabilities; a dataset's is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="RADSeg", attention=dict(type="scra", sharpness=10.0), aggregation=10.0)),

@@ -152,13 +152,13 @@ def test_from_download_to_score(name, facts, capsys):
     ],
 )
 def test_remote_sensing_goes_by_segearths_protocol(name, background, threshold):
-    """As its configs say; a method whose scores are no cosines keeps its own scale, without a threshold."""
+    """As its configs say; a method whose scores are no cosines keeps its own scale."""
     model = cell("clearclip", name).model
     assert (model.background, model.background_threshold, model.logit_scale) == (background, threshold, 50)
     assert (model.short_side, model.long_side, model.window.crop, model.window.stride) == (448, 448, 224, 112)
     assert model.window.padding == "symmetric", "the method's own"
     own = cell("lposs", name).model
-    assert (own.logit_scale, own.background_threshold, own.short_side) == (1, 0, 448)
+    assert (own.logit_scale, own.background_threshold, own.short_side) == (1, threshold, 448)
 
 
 # Sides in pixels of Vaihingen's seventeen pictures, height and width in either order: the tiles are squares.
