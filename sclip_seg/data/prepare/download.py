@@ -27,7 +27,9 @@ def download(benchmark: Benchmark, data: Path, attempts: int = 5, pause: float =
                 raise InputError(f"the archive {file} is missing, which another one should have brought")
             fetch(archive.url, file, archive.checksum, attempts, pause)
         count = put(archive, file, data)
-        said.append(f"{data / archive.to}: {count} files from {file}, which may be deleted")
+        said.append(
+            f"{data / archive.to}: {count} files from {archive.url or 'the archive'} ({file}, which may be deleted)"
+        )
     if benchmark.by_hand:
         place = data / benchmark.by_hand["file"]
         fetched = f"{place}: it was there"
