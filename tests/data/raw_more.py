@@ -153,6 +153,25 @@ RAW = {
         "floodnet/test/test-org-img/{}.jpg", "floodnet/test/test-label-img/{}_lab.png", (0, 3, None), (0, 3)
     ),
     "worldfloods": Raw("worldfloods/test/S2/{}.tif", "worldfloods/test/gt/{}.tif", (1, 2, 0), (0, 1)),
+    "cub200": Raw(
+        "CUB_200_2011/images/200.Common_Yellowthroat/{}.jpg",
+        "segmentations/200.Common_Yellowthroat/{}.png",
+        *((100, 255, None), (0, 200)),
+        archives={"CUB_200_2011.tgz": "CUB_200_2011", "segmentations.tgz": "segmentations"},
+        lists={
+            "CUB_200_2011/images.txt": "".join(
+                f"{number} 200.Common_Yellowthroat/{name}.jpg\n"
+                for number, name in enumerate(("of_training", "one", "two"))
+            ),
+            "CUB_200_2011/train_test_split.txt": "0 1\n1 0\n2 0\n",
+        },
+    ),
+    "mhp_v1": Raw(
+        "mhp_v1/images/{}.jpg",
+        "mhp_v1/annotations/{}_02_01.png",
+        *((0, 18, None), (0, 18)),
+        lists={"mhp_v1/test_list.txt": "one.jpg\ntwo.jpg\n"},
+    ),
     "isaid_mess": Raw(
         "isaid/val/images/{}.png",
         "isaid/val/masks/{}_instance_color_RGB.png",
@@ -189,6 +208,9 @@ def files(name: str) -> dict[str, bytes]:
         pixels = np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
         found[raw.picture.format(picture)] = _picture(raw.picture, pixels, name)
         found[raw.label.format(picture)] = _label(raw, label)
+    if name == "mhp_v1":  # the second person of each picture, whose hat is below the first one's skin
+        hat = _encoded((label > 0).astype(np.uint8), raw.label)
+        found |= {raw.label.format(picture).replace("_01.", "_02."): hat for picture in raw.names}
     return found | {path: text.encode() for path, text in raw.lists.items()}
 
 
@@ -205,7 +227,7 @@ def archives(name: str) -> dict[str, bytes]:
     made = {}
     for file, start in raw.archives.items():
         held = {path: content for path, content in own.items() if path.startswith(start)}
-        packed = _tar(held, "w:gz" if file.endswith("gz") else "w") if ".tar" in file else _zip(held)
+        packed = _tar(held, "w:gz" if file.endswith("gz") else "w") if ".t" in file else _zip(held)
         made[file] = packed
     return made
 

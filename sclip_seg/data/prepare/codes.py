@@ -4,11 +4,13 @@
 `colours`   rows of red, green, blue and class; with `binary`, each of the three is 255 above that value, 0 else
 `packed`    a number in red and green, as ADE20K's full set has it; then by such a table
 `panoptic`  a segment's number in red, green and blue, its category in a JSON beside; that by such a table
+`brighter`  pixels above that value are of the class whose number begins the folder's name, the others of class 0
 
 Whatever the table lacks becomes the value `else`, or is refused.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -30,6 +32,8 @@ def reader(rule: Mapping, data: Path) -> Reader:
     other = rule.get("else")
     if "colours" in rule:
         return partial(_by_colour, {tuple(row[:3]): row[3] for row in rule["colours"]}, rule.get("binary"), other)
+    if "brighter" in rule:
+        return partial(_by_folder, rule["brighter"])
     table = _table(rule.get("values", {}))
     if "panoptic" in rule:
         segments = cache(partial(_segments, data / rule["panoptic"]))
@@ -80,6 +84,18 @@ def _by_colour(colours: Mapping[tuple, int], binary: int | None, other: int | No
         colour = tuple(pixels[labels == UNKNOWN][0].tolist())
         raise InputError(f"the label map {path} has the colour {colour}, for which the benchmark has no class")
     return narrow(labels)
+
+
+def _by_folder(above: int, path: Path) -> np.ndarray:
+    number = re.match(r"\d+", path.parent.name)
+    if number is None:
+        raise InputError(f"the label map {path} lies in a folder that begins with no class number")
+    try:
+        with Image.open(path) as file:
+            is_thing = np.asarray(file.convert("L")) > above
+    except Exception as error:  # the decoders raise what they like
+        raise InputError(f"the label map {path} cannot be read: {reason_of(error, str(path))}") from error
+    return narrow(is_thing * int(number[0]))
 
 
 def _packed(path: Path) -> np.ndarray:
