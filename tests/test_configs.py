@@ -214,7 +214,7 @@ def test_choice_does_not_stay_in_the_shell(monkeypatch):
     [
         ("sclipp", None, None, r"no config .*sclipp\.py; did you mean "),
         ("sclip", "voc", None, r"no dataset 'voc'; did you mean voc2[01] or voc2[01]\?"),
-        ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, cityscapes, "),
+        ("sclip", "imagenet", None, r"no dataset 'imagenet'; there are: ade20k, ade847, "),
         ("sclip", None, "vit_b16", r"no backbone 'vit_b16'; did you mean .*dfn_vit_b16"),
         ("nothing", None, None, r"there are: cass, clearclip, clip, clip_surgery, cliper, cliptrase, "),
     ],
