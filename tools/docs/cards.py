@@ -50,7 +50,7 @@ def card(method: str) -> str:
                 f'??? note "configs/{method}.py"\n\n' + _indented(f"```python\n{path.read_text().strip()}\n```"),
                 "## Options",
                 f"Set by `--cfg-options PART.KEY=VALUE`, e.g. `{_example(parts)}=...`. The column 'here' is what the "
-                f"config says; of what differs by benchmark, on `{_config(method).axes.dataset}`.",
+                f"config says (on `{_config(method).axes.dataset}`, where benchmarks differ).",
                 *(_options(place, kind, given) for place, kind, given in parts if options(kind)),
                 "## Measured here",
                 *measured(method),

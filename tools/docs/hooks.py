@@ -1,5 +1,6 @@
 """What mkdocs asks while it builds the site: pages that code knows better than any text are made here, never stored."""
 
+import re
 from pathlib import Path
 
 import cards
@@ -8,6 +9,7 @@ import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from sclip_seg.choices import choices
 
@@ -30,6 +32,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_) -> str:
+    """The table of the methods leads to their cards, which are there once the site is."""
+    if page.file.src_uri != "methods/index.md":
+        return markdown
+    return re.sub(r"^\| `(\w+)` \|", r"| [`\1`](\1.md) |", markdown, flags=re.MULTILINE)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
