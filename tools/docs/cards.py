@@ -150,14 +150,16 @@ def options(kind: object) -> dict[str, inspect.Parameter]:
 def _options(place: str, kind: object, given: dict) -> str:
     """A table of what a part takes."""
     meanings = meanings_of(kind)
-    lines = [f"### {given['type']} (`{place}`)", prose(inspect.cleandoc(kind.__doc__).split("\n")[0]), ""]
-    lines += ["| key | may be | default | here | |", "|---|---|---|---|---|"]
-    for name, parameter in options(kind).items():
-        default = "" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
-        here = f"`{given[name]!r}`" if name in given and given[name] != parameter.default else ""
-        cells = [f"`{name}`", _told(parameter.annotation), default, here, prose(meanings.get(name, ""))]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(lines)
+    rows = [["key", "may be", "default", "here", "what it is"]]
+    for name, option in options(kind).items():
+        default = "" if option.default is option.empty else f"`{option.default!r}`"
+        here = f"`{given[name]!r}`" if name in given and given[name] != option.default else ""
+        rows.append([f"`{name}`", _told(option.annotation), default, here, prose(meanings.get(name, ""))])
+    filled = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in zip(*filled, strict=True)]
+    lines.insert(1, ["---"] * len(filled))
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {given['type']} (`{place}`)\n\n{prose(inspect.cleandoc(kind.__doc__).splitlines()[0])}\n\n{table}"
 
 
 def _told(kind: object) -> str:
@@ -178,6 +180,7 @@ def meanings_of(kind: object) -> dict[str, str]:
 def measured(method: str) -> Iterator[str]:
     """What stands of it in the tables of the pages."""
     some = False
+    yield "Each row is its row of the table on the page that is linked, which says with what it was measured."
     for path in [PAGES / "methods" / "index.md", *sorted((PAGES / "measurements").glob("*.md"))]:
         for table in tables(path):
             for row in table.rows:
@@ -185,7 +188,7 @@ def measured(method: str) -> Iterator[str]:
                     some = True
                     yield _measurement(path, _costs(table) if path.name == "index.md" else table, row)
     if not some:
-        yield "Nothing yet."
+        yield "There is none yet."
 
 
 def _costs(table: Table) -> Table:
