@@ -124,7 +124,7 @@ def test_every_page_that_adds_something_has_its_test():
 def test_a_card_says_what_the_code_says(method):
     card = cards.card(method)
     parts = list(cards.parts_of(method))
-    for name in cards.modules(parts):
+    for name in cards.modules(method, parts):
         equations = [line for line in sys.modules[name].__doc__.splitlines() if line.startswith("    ")]
         assert all(line in card for line in equations)
     for _, kind, _ in parts:
@@ -134,6 +134,18 @@ def test_a_card_says_what_the_code_says(method):
     own = [figure for figure in load() if figure.method == method]
     numbers = sorted(float(cell) for cell in cells if re.fullmatch(r"[\d.]+", cell))
     assert numbers == sorted(figure.miou for figure in own)
+
+
+def test_a_docstring_becomes_markdown():
+    text = "Σ_{l<L} of [0, 1], `a_b`:\n\n    A = x_i * y_j\n\n* one (arXiv 2404.08181)\n* github.com/some/where_else."
+    assert cards.prose(text).splitlines() == [
+        r"Σ\_{l&lt;L} of \[0, 1\], `a_b`:",
+        "",
+        "    A = x_i * y_j",
+        "",
+        "* one ([arXiv 2404.08181](https://arxiv.org/abs/2404.08181))",
+        r"* [github.com/some/where\_else](https://github.com/some/where_else).",
+    ]
 
 
 def test_every_method_has_its_row_and_every_row_of_a_measurement_is_a_methods():

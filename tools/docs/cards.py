@@ -44,7 +44,7 @@ def card(method: str) -> str:
                 f"{row_of(method)}",
                 prose(inspect.cleandoc(_docstring(path.read_text()))),
                 "## Equation and code",
-                *(_module(name) for name in modules(parts)),
+                *(_module(name) for name in modules(method, parts)),
                 "## Run it",
                 f"```sh\n.venv/bin/sclip-seg test {method} --dataset voc21\n```",
                 f'??? note "configs/{method}.py"\n\n' + _indented(f"```python\n{path.read_text().strip()}\n```"),
@@ -99,9 +99,10 @@ def _part(place: str, part: object, shelf: object) -> Iterator[tuple[str, object
     yield place, shelf.get(given["type"]), given
 
 
-def modules(parts: list[tuple[str, object, dict]]) -> list[str]:
-    """The modules of its paper's, and of those whose parts it takes, each once."""
-    return list(dict.fromkeys(kind.__module__ for _, kind, _ in parts if ".methods." in kind.__module__))
+def modules(method: str, parts: list[tuple[str, object, dict]]) -> list[str]:
+    """The module of its paper, and then those whose parts it takes, each once."""
+    found = dict.fromkeys(kind.__module__ for _, kind, _ in parts if ".methods." in kind.__module__)
+    return sorted(found, key=lambda name: not method.startswith(name.rpartition(".")[2]))
 
 
 def prose(text: str) -> str:
@@ -116,13 +117,14 @@ def _plain(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    text = re.sub(r"([_<\[\]|])|(?<!^)\*(?! \S.*$)", lambda found: f"\\{found[0]}", text)
+    text = re.sub(r"[_\[\]]|\*(?! )", r"\\\g<0>", text).replace("<", "&lt;")
     text = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
     return re.sub(r"(?<![/.\w])(github\.com/[\w./\\-]*\w)", _link, text)
 
 
 def _link(found: re.Match) -> str:
-    return f"[{found[1]}](https://{found[1]})".replace("\\_)", "_)")
+    address = found[1].replace("\\", "")
+    return f"[{found[1]}](https://{address})"
 
 
 def _module(name: str) -> str:
