@@ -155,13 +155,18 @@ def _options(place: str, kind: object, given: dict) -> str:
     rows = [["key", "may be", "default", "here", "what it is"]]
     for name, option in options(kind).items():
         default = "" if option.default is option.empty else f"`{option.default!r}`"
-        here = f"`{given[name]!r}`" if name in given and given[name] != option.default else ""
+        here = f"`{given[name]!r}`" if name in given and _plain_list(given[name]) != _plain_list(option.default) else ""
         rows.append([f"`{name}`", _told(option.annotation), default, here, prose(meanings.get(name, ""))])
     filled = [column for column in zip(*rows, strict=True) if any(column[1:])]
     lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in zip(*filled, strict=True)]
     lines.insert(1, ["---"] * len(filled))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"### {given['type']} (`{place}`)\n\n{prose(inspect.cleandoc(kind.__doc__).splitlines()[0])}\n\n{table}"
+
+
+def _plain_list(value: object) -> object:
+    """A config's lists are as good as tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _told(kind: object) -> str:

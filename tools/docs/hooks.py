@@ -27,7 +27,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The made pages themselves."""
     made = {f"methods/{name}.md": cards.card(name) for name in _methods()}
     made |= {f"reference/{name}.md": text for name, text in reference.pages().items()}
-    made["data.md"] = (ROOT / "data" / "README.md").read_text().replace("](../docs/", "](")
+    benchmarks = (ROOT / "data" / "README.md").read_text().removeprefix("# data/")
+    made["data.md"] = "# The benchmarks" + benchmarks.replace("](../docs/", "](")
     made["changes.md"] = (ROOT / "CHANGELOG.md").read_text()
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
