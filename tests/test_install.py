@@ -270,6 +270,15 @@ def test_the_wheel_finds_its_configs_wherever_it_lies(wheel, tmp_path):
     assert (done.returncode, done.stderr, listed(done.stdout)) == (0, "", names)
 
 
+def test_the_wheel_describes_itself_without_what_lies_in_the_source_tree(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        description = archive.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in description
+    assert "Start here (`docs/index.md`)" in description
+    assert not re.findall(r"\]\((?!https?://)[^)]*\)", description)
+
+
 def test_the_wheel_evaluates_in_an_empty_folder(installed):
     assert installed("toy-world", "--count", "3").returncode == 0
     done = installed("reproduce", "--methods", "sclip", "--datasets", "toy", "--backbones", "toy", "--limit", "2")
