@@ -23,6 +23,7 @@ WORDS = {
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
     "regions": ("sclip_seg.evaluate.regions_command", "find the regions of a dataset's pictures ahead"),
     "region-bank": ("sclip_seg.evaluate.region_bank_command", "make a bank of regions from a folder of pictures"),
+    "remember": ("sclip_seg.evaluate.remember_command", "remember a few labelled pictures, to find what they show"),
     "convert-zsseg": ("sclip_seg.evaluate.convert_zsseg_command", "zsseg's published checkpoint for transformers"),
     "convert-scan": ("sclip_seg.evaluate.convert_scan_command", "SCAN's published checkpoint for transformers"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),

@@ -32,10 +32,11 @@ from .naming import (
     vote_shares,
     votes,
 )
-from .samples import NEUTRAL, Samples, samples_of
+from .samples import Samples, neutral, samples_of
 
 TEXT_BANK = "work_dirs/text_bank"
-MOST = 20_000  # samples that are looked at; of more, as many evenly taken
+MOST, OF_PICTURE = 20_000, 2_000  # samples that are looked at, of all and of one; of more, as many evenly taken
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class AutoWords:
         words: the list that they are among: 'benchmarks', 'imagenet', a file, or several joined by '+' (`word_list`).
         also: words that are looked for whatever is found, with synonyms after ';'.
         drop: words of the list that are not taken.
-        clusters: how many; None tries several.
+        clusters: how many; None is 12 for one picture and 64 for several.
         least: words that a smaller share of all pixels voted for are left out.
         templates: that the list is encoded under; name of a set, or a list of templates.
         regions: config of a `RegionProvider`, or its name: samples are regions; None: patches.
@@ -92,10 +93,17 @@ class AutoWords:
     also: Sequence[str] = ()
     drop: Sequence[str] = ()
     clusters: Count | None = None
-    least: Share = 0.02
+    least: Share = 0.01
     templates: str | Sequence[str] = "photo"
     regions: dict | str | None = None
     definitions: bool = False
+
+
+def auto_words(words: object) -> AutoWords | None:
+    """How words are to be found, where they are: `words` is `AutoWords`, or 'auto', which are its defaults."""
+    if isinstance(words, str) and words.strip() == AUTO:
+        return AutoWords()
+    return words if isinstance(words, AutoWords) else None
 
 
 @dataclass
@@ -131,23 +139,22 @@ class Finder:
         settings |= {"definitions": "yes"} if how.definitions else {}
         return f"auto[{self.kept.told},{','.join(f'{key}={value}' for key, value in settings.items())}]"
 
-    def begin(self) -> None:
-        """One neutral word for the model, until words are found."""
-        self.model.set_vocabulary([[NEUTRAL]])
-
     def look(self, images: Sequence[Tensor], samples: Sequence[SegDataSample]) -> list[Samples]:
         """Of each normalised picture (3, h, w). Its sample is as `OpenVocabSegmentor.look` takes it."""
-        self.begin()
+        neutral(self.model)
         pairs = zip(images, samples, strict=True)
-        return [samples_of(self.model, image, sample, self.provider) for image, sample in pairs]
+        looked = (samples_of(self.model, image, sample, self.provider) for image, sample in pairs)
+        return [samples.thinned(OF_PICTURE) for samples in looked]
 
     def find(self, looked: Sequence[Samples]) -> FoundWords:
         """The words of all these pictures together, at least one."""
-        counts = (self.how.clusters,) if self.how.clusters else PICTURE if len(looked) == 1 else FOLDER
+        if not looked:
+            raise InputError("there is no picture that words could be found in")
+        count = self.how.clusters or (PICTURE if len(looked) == 1 else FOLDER)
         samples = Samples.joined(looked).thinned(MOST)
         area, bank = samples.area.double().numpy(), self.bank()
         vote = votes(samples.features, bank)
-        named = rounds(samples.features, bank, clusters(samples, counts), area, vote)[-1]
+        named = rounds(samples.features, bank, clusters(samples, count), area, vote)[-1]
         if self.how.definitions:
             named = self._by_definitions(samples, bank, area, vote, named)
         return self._told(samples, bank, area, vote, self._enough(named, area, vote))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -41,13 +42,21 @@ class Samples:
         return Samples(self.features[kept], self.area[kept] * (self.area.sum() / self.area[kept].sum()))
 
 
+def neutral(model: OpenVocabSegmentor) -> None:
+    """Gives a model one word, in place of words that are not known yet."""
+    model.set_vocabulary([[NEUTRAL]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a word that nobody typed
+        model.prepare()
+
+
 @torch.no_grad()
 def samples_of(
     model: OpenVocabSegmentor, image: Tensor, sample: SegDataSample, provider: RegionProvider | None = None
 ) -> Samples:
     """Of a normalised picture (3, h, w): one for each patch, windows averaged as their scores are; or for each region.
 
-    The model's words have no part in it but for methods with feedback. Raises InputError for a method without features
+    The model has words (`neutral`), for methods with feedback. Raises InputError for a method without features
     of patches.
     """
     height, width = size = tuple(sample.get("ori_shape", image.shape[1:]))
@@ -68,7 +77,6 @@ def samples_of(
 
 def feature_maps(model: OpenVocabSegmentor, image: Tensor, size: tuple[int, int]) -> StitchedMaps | DenseMaps:
     """The method's unit features at `size`, (D, H, W), stitched as scores are: a cosine with them is a score there."""
-    model.prepare()
     fitted = model.fitted(image)
     plan = model.windows_over(tuple(fitted.shape[1:]))
     try:

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import InputError
 from ...files import write_atomically
+from ...regions.parts import parts
 from ...registry import RERANKERS, STEPS
 from ...settings import Count, Natural, Share
 from ..picture import Picture
@@ -109,7 +109,7 @@ class Rerank(LabelStep):
         pixels, revised = picture.pixels(), labels.clone()
         p = picture.labelling.probabilities(maps)
         scale = tuple(whole / side for whole, side in zip(pixels.shape[:2], labels.shape, strict=True))
-        for mask, box in parts(labels, self.least):
+        for _, mask, box in parts(labels.cpu().numpy(), self.least):
             mean = p[:, torch.from_numpy(mask).to(p.device)].mean(1)
             best = mean.argsort(descending=True, stable=True)[: self.top].tolist()
             if len(best) < 2 or mean[best[0]] - mean[best[1]] >= self.margin:
@@ -119,15 +119,3 @@ class Rerank(LabelStep):
             order = self.answers.order(self.reranker, pixels[top:bottom, left:right], names)
             revised[torch.from_numpy(mask).to(labels.device)] = best[order[0]]
         return revised
-
-
-def parts(labels: Tensor, least: int) -> list[tuple[np.ndarray, tuple[int, int, int, int]]]:
-    """Masks (H, W) and boxes (top, left, bottom, right) of what hangs together in labels (H, W), eight neighbours."""
-    whole, found = labels.cpu().numpy(), []
-    for label in np.unique(whole):
-        count, numbers, boxes, _ = cv2.connectedComponentsWithStats((whole == label).astype(np.uint8), connectivity=8)
-        for number in range(1, count):
-            left, top, width, height, pixels = boxes[number].tolist()
-            if pixels >= max(1, least):
-                found.append((numbers == number, (top, left, top + height, left + width)))
-    return found

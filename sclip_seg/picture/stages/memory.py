@@ -71,6 +71,8 @@ class Memory(Stage):
     def forward(self, scores: Scores, picture: Picture) -> Scores:
         if picture.rule.logit_scale is not None:
             raise InputError("a memory gives probabilities, which are taken as they are: logit_scale=None")
+        if picture.tower is not None and picture.tower.digest != self.memory.made.get("tower"):
+            raise InputError(f"the memory {self.memory.name} was made with another backbone than {picture.tower.arch}")
         features = F.normalize(picture.patches.float(), dim=1)
         tiles = scores.on(picture.plan, tuple(features.shape[2:]))
         cells = features.flatten(2).transpose(1, 2)
