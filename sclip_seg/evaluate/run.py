@@ -114,7 +114,9 @@ def check(config: Config) -> int:
 def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     """Puts what belongs to this run, not to the protocol, into the config."""
     axes = config.axes
-    config.work_dir = options.work_dir or str(Path("work_dirs", axes.method, axes.backbone, axes.dataset))
+    few_shot = [f"memory.{Path(options.memory).stem}"] if options.memory else []
+    own = Path("work_dirs", axes.method, axes.backbone, axes.dataset, *few_shot)
+    config.work_dir = options.work_dir or str(own)
     config.launcher = options.launcher
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit

@@ -68,7 +68,7 @@ class FreeWords:
             table.add_row([name, f"{row['value']:.2f}" if row["value"] is not None else "-", row["needs"]])
         words = result["words"]
         lines = [
-            f"{words['found']} words in {result['images']} pictures, {words['wrong']} of them no class of their own one",
+            f"{words['found']} words in {result['images']} pictures, {words['wrong']} of them no class there",
             f"{words['named']} found of {words['present']} classes that cover {LEAST:.0%} of a picture",
         ]
         return "\n".join([table.get_string(), *lines, result["signature"], f"written to {self.folder / RESULT}"])
