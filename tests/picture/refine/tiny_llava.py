@@ -34,6 +34,8 @@ def write(folder: Path, words: list[str]) -> Path:
     ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
     text = LlamaConfig(vocab_size=len(vocabulary), num_hidden_layers=1, num_key_value_heads=2, **sizes, **ends)
     torch.manual_seed(0)
-    model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, image_token_index=vocabulary["<image>"]))
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=vocabulary["<image>"])
+    )
     model.save_pretrained(folder)
     return folder
