@@ -12,9 +12,11 @@ from 0, with the same colours), and prints what covers most of it. What
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, run, share
+from ..axes import check_chosen
+from ..command import Parser, refuses, run, share
 from ..options import add_options
 from ..words.auto_options import add_auto_words, check_auto_words
 
@@ -69,6 +71,9 @@ def check_words(parser: Parser, options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
+    chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .demo import demo
 
