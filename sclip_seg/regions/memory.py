@@ -84,7 +84,7 @@ class RegionMemory:
     @property
     def told(self) -> str:
         """For the signature: name, digest, and how many pictures were labelled for it."""
-        return f"{self.name}#{self.digest},{self.shots}shots"
+        return f"{self.name}#{self.digest},{self.shots}shots".replace("|", "/")
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Cosines and places (R, count) of the keys that are most like queries (R, D), the most alike first.

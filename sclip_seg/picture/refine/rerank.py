@@ -103,6 +103,8 @@ class Rerank(LabelStep):
     ) -> None:
         super().__init__()
         self.reranker: Reranker = RERANKERS.build(reranker) if isinstance(reranker, dict) else reranker
+        if not callable(getattr(self.reranker, "rank", None)):
+            raise InputError(f"Rerank.reranker is a config, dict(type=...), or has a method rank, unlike {reranker!r}")
         self.margin, self.top, self.least, self.answers = margin, top, least, Answers(folder)
 
     def revise(self, labels: Tensor, maps: StitchedMaps | DenseMaps, picture: Picture) -> Tensor:

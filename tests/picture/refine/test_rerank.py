@@ -89,6 +89,8 @@ def test_unsure_regions_alone_are_asked_about():
     expected = labels.clone()
     expected[:, :3] = 1
     assert torch.equal(found, expected)
+    with pytest.raises(InputError, match="has a method rank, unlike 'llava'"):
+        Rerank("llava")
     assert torch.equal(Rerank(stub, margin=0.0, folder=None).revise(labels, DenseMaps(p), Seen()), labels)
 
 
