@@ -118,6 +118,17 @@ def percent(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """For argparse: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
+
+
 def _number(text: str, kind: type, low: int, words: str) -> float:
     try:
         number = kind(text)

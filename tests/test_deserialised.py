@@ -91,6 +91,18 @@ ALLOWED = {
     ("sclip_seg/regions/store.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/bank.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
     ("sclip_seg/regions/head.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
+    # memories, and those who are asked about regions and names
+    ("sclip_seg/regions/memory.py", "safe_open"): (1, "safetensors: numbers and a JSON header"),
+    ("sclip_seg/regions/memory.py", "find_spec"): (1, "faiss, to see whether it is there"),
+    ("sclip_seg/evaluate/remember.py", "json.loads"): (1, "plain data: clicks, held against what they may be"),
+    ("sclip_seg/picture/refine/rerank.py", "json.loads"): (1, "plain data: an order, held against what it may be"),
+    ("sclip_seg/picture/refine/image_text.py", "AutoModelForImageTextToText.from_pretrained"): (
+        1,
+        "safetensors and JSON of a folder that the user names; trust_remote_code is off",
+    ),
+    ("sclip_seg/picture/refine/image_text.py", "AutoProcessor.from_pretrained"): (1, "the same"),
+    ("sclip_seg/evaluate/free_words/names.py", "AutoModel.from_pretrained"): (1, "the same"),
+    ("sclip_seg/evaluate/free_words/names.py", "AutoTokenizer.from_pretrained"): (1, "the same"),
     # text
     ("sclip_seg/words/text.py", "safe_open"): (1, "safetensors"),
     ("sclip_seg/words/prompts.py", "json.loads"): (1, "plain data: the words of the shipped toy"),
@@ -115,6 +127,7 @@ ALLOWED = {
     ("sclip_seg/data/pictures.py", "np.frombuffer"): (1, "bytes"),
     ("sclip_seg/data/notes.py", "exif.load"): (1, "pillow's reading of EXIF tags: numbers and text"),
     ("sclip_seg/evaluate/sharing.py", "json.loads"): (1, "plain data"),
+    ("sclip_seg/label/run.py", "json.loads"): (1, "plain data: words, and how they were found"),
     ("sclip_seg/evaluate/report/protocol.py", "json.loads"): (1, "plain data"),
     ("sclip_seg/evaluate/report/grid.py", "json.loads"): (1, "plain data"),
     ("sclip_seg/evaluate/report/gather.py", "json.loads"): (1, "plain data"),

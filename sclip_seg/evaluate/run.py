@@ -22,6 +22,7 @@ from ..data.digest import label_rule
 from ..errors import InputError
 from ..words.vocabulary import Vocabulary
 from .hooks import Progress
+from .remembered import with_memory
 from .result import commit, config_digest, device_name, short_hash, signature, template_name, versions
 from .runner import Evaluation
 from .sharing import Journal, forget, segmentor_of
@@ -49,7 +50,11 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.shared_by = options, 1
-        self.config = load_config(options.config, options.dataset, options.backbone, options.cfg_options)
+        settings = options.cfg_options
+        if options.memory:
+            chosen = options.config, options.dataset, options.backbone
+            settings = with_memory(settings, *chosen, options.memory, options.memory_weight)
+        self.config = load_config(options.config, options.dataset, options.backbone, settings)
         self.total = check(self.config)
         prepare(self.config, options, self.total)
         self.folder = Path(self.config.work_dir)
@@ -111,7 +116,9 @@ def check(config: Config) -> int:
 def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     """Puts what belongs to this run, not to the protocol, into the config."""
     axes = config.axes
-    config.work_dir = options.work_dir or str(Path("work_dirs", axes.method, axes.backbone, axes.dataset))
+    few_shot = [f"memory.{Path(options.memory).stem}"] if options.memory else []
+    own = Path("work_dirs", axes.method, axes.backbone, axes.dataset, *few_shot)
+    config.work_dir = options.work_dir or str(own)
     config.launcher = options.launcher
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
