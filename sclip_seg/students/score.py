@@ -3,11 +3,13 @@
 import argparse
 import hashlib
 import json
+import warnings
 from itertools import count
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from torch import nn
 
 from ..axes import short
@@ -40,7 +42,9 @@ def score(options: argparse.Namespace) -> str:
     total = check_dataset(config.test_dataloader.dataset.to_dict())
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
+    init_default_scope(config.default_scope)
     check_classes(config.classes, build_dataset(data.to_dict(), lazy_init=True).metainfo["classes"])
+    warnings.filterwarnings("ignore", message="``build_loss`` would be deprecated")  # mmseg's heads call it
     runner = Evaluation.from_cfg(config)
     digest = filled(runner.model, weights)
     metrics = runner.test()

@@ -9,17 +9,16 @@ from pathlib import Path
 from PIL import Image
 from prettytable import PrettyTable
 
+from ..evaluate import test
 from ..evaluate.evaluation import evaluate
-from ..evaluate.test import parse as parse_test
 from ..files import as_png, write_atomically
-from ..label.command import parse as parse_label
+from ..label import command as label_command
 from ..label.run import label
 from ..toy.demo import COUNT, DATA, SEED
 from ..toy.make import evaluation_scene, make
+from . import score_command, train_command
 from .score import score
-from .score_command import parse as parse_score
 from .train import LAST, train
-from .train_command import parse as parse_train
 
 DATASET, TOWER, STUDENT = "toy", "toy", "segformer_b0"
 OTHER_SEED = SEED + 1
@@ -27,11 +26,13 @@ OTHER_SEED = SEED + 1
 SMALL = (
     *("model.backbone.init_cfg=None", "model.backbone.embed_dims=16", "model.backbone.num_layers=[1,1,1,1]"),
     *("model.decode_head.in_channels=[16,32,80,128]", "model.decode_head.channels=64"),
-    *("optim_wrapper.optimizer.lr=0.001", "optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult=1.0"),
-    *("train_dataloader.batch_size=8", "train_dataloader.dataset.pipeline.2.scale=[512,128]"),
-    *("test_pipeline.1.scale=[512,128]", "log_level=ERROR", "randomness.seed=0"),
+    *("optim_wrapper.optimizer.lr=0.002", "optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult=1.0"),
+    *("train_dataloader.batch_size=16", "train_dataloader.dataset.pipeline.2.scale=[512,128]"),
+    *("train_dataloader.dataset.pipeline.2.ratio_range=[0.75,1.5]", "test_pipeline.1.scale=[512,128]"),
+    "train_dataloader.dataset.pipeline.5.hue_delta=1",  # a thing is known by its colour
+    *("log_level=ERROR", "randomness.seed=0"),
 )
-CROP = 96
+CROP = 64
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -42,17 +43,17 @@ def compare(options: argparse.Namespace) -> None:
     make(DATA, COUNT, SEED)
     print(f"{options.method} labels {options.scenes} scenes", flush=True)
     words = [*("--dataset", DATASET, "--backbone", TOWER, "--method", options.method), "--format", "png"]
-    label(parse_label([str(pictures), *words, "--out", str(labels)]))
+    label(label_command.parse([str(pictures), *words, "--out", str(labels)]))
     print(f"{STUDENT}, made small, learns from them for {options.iters} iterations", flush=True)
     given = ["--data", str(labels), "--pictures", str(pictures), "--work-dir", str(student)]
     resume = ["--resume"] * (student / LAST).exists()
     sizes = ["--iters", str(options.iters), "--crop", str(CROP)]
-    train(parse_train([STUDENT, *given, *sizes, *resume, "--cfg-options", *SMALL]))
+    train(train_command.parse([STUDENT, *given, *sizes, *resume, "--cfg-options", *SMALL]))
     print(f"both are shown {COUNT} other scenes", flush=True)
     with redirect_stdout(io.StringIO()):  # one table is enough
         cell = [options.method, "--dataset", DATASET, "--backbone", TOWER, "--work-dir", str(folder / "teacher")]
-        teacher = evaluate(parse_test(cell))
-        score(parse_score([str(student), "--dataset", DATASET]))
+        teacher = evaluate(test.parse(cell))
+        score(score_command.parse([str(student), "--dataset", DATASET]))
     learned = json.loads((student / f"{DATASET}.json").read_text(encoding="utf-8"))
     print(table([(f"teacher: {options.method}", teacher), (f"student: {STUDENT}, small", learned)]))
 

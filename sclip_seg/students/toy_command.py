@@ -14,7 +14,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("--method", default="corrclip", metavar="NAME", help="that teaches (default: corrclip)")
-    parser.add_argument("--scenes", type=at_least_one, default=400, metavar="N", help="labelled (default: 400)")
+    parser.add_argument("--scenes", type=at_least_one, default=300, metavar="N", help="labelled (default: 300)")
     parser.add_argument("--iters", type=at_least_one, default=1500, metavar="N", help="of the student (default: 1500)")
     parser.add_argument(
         "--work-dir", type=Path, default=Path("work_dirs/toy_student"), metavar="DIR", help="default: %(default)s"
