@@ -20,7 +20,7 @@ WORDS = {
     "demo": ("sclip_seg.show.demo_command", "segment pictures of one's own with words of one's own"),
     "label": ("sclip_seg.label.command", "label folders, shards and videos, for others to train on"),
     "train": ("sclip_seg.students.train_command", "train a student on what label wrote"),
-    "test-student": ("sclip_seg.students.score_command", "evaluate a trained student on a dataset"),
+    "score-student": ("sclip_seg.students.score_command", "evaluate a trained student on a dataset"),
     "attention": ("sclip_seg.show.attention_command", "draw what points of a picture look at, methods side by side"),
     "app": ("sclip_seg.show.app.command", "a page to play with, on this machine only"),
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),

@@ -1,4 +1,4 @@
-"""The work of `sclip-seg test-student`: a student on the pictures of a dataset, counted as every method is."""
+"""The work of `sclip-seg score-student`: a student on the pictures of a dataset, counted as every method is."""
 
 import argparse
 import hashlib

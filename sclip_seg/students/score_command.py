@@ -1,6 +1,6 @@
 """Evaluate a trained student on a dataset, by the pictures and the metric of sclip-seg test.
 
-  sclip-seg test-student work_dirs/students/segformer_b0 --dataset voc20
+  sclip-seg score-student work_dirs/students/segformer_b0 --dataset voc20
 
 The student knows the classes that it was taught, in their order; the dataset
 must have the same. Prints the table and the mIoU, and writes DIR/DATASET.json.

@@ -34,7 +34,7 @@ def train(options: argparse.Namespace) -> None:
     with taken(folder):
         check_pictures(folder, config)
         run(config)
-    print(f"the student is in {folder}: sclip-seg test-student {folder} --dataset NAME scores it")
+    print(f"the student is in {folder}: sclip-seg score-student {folder} --dataset NAME scores it")
 
 
 def resolved(path: Path, folder: Path, options: argparse.Namespace) -> Config:

@@ -2,7 +2,7 @@
 
   sclip-seg label photos --dataset voc20 --format png --copy --out labels
   sclip-seg train segformer_b0 --data labels --work-dir student
-  sclip-seg test-student student --dataset voc20
+  sclip-seg score-student student --dataset voc20
 
 CONFIG is one of configs/students, or a config of one's own that builds on
 configs/students/_labels.py: mmsegmentation's words, handed to mmengine's

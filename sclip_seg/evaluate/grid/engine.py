@@ -39,7 +39,7 @@ class Engine(Protocol):
         """No more is started."""
 
 
-class Local:
+class Local(Engine):
     """Processes of this machine."""
 
     remote = False
@@ -62,7 +62,7 @@ class Local:
         pass
 
 
-class LocalWork:
+class LocalWork(Work):
     """A process, and those that it has started itself."""
 
     lost = ""

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InputError
-from .engine import ended, run_command
+from .engine import Engine, Work, ended, run_command
 
 
-class OnRay:
+class OnRay(Engine):
     """`resources`: what `ray.remote` takes, `num_gpus=1`; unless it is given, a GPU where the cluster has any."""
 
     remote = True
@@ -39,7 +39,7 @@ class OnRay:
             self.ray.shutdown()
 
 
-class RayWork:
+class RayWork(Work):
     """A task. One whose worker has died is lost; the grid starts it again, from its journal."""
 
     def __init__(self, ray: object, task: object) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InputError
-from .engine import ended, run_command
+from .engine import Engine, Work, ended, run_command
 
 LOGS = "slurm"
 
 
-class OnSlurm:
+class OnSlurm(Engine):
     """`resources`: what submitit's AutoExecutor takes, `slurm_partition=dev`, `gpus_per_node=1`, `timeout_min=60`.
 
     `cluster=local` are processes of this machine by way of submitit, to see whether a command goes through.
@@ -41,7 +41,7 @@ class OnSlurm:
         pass
 
 
-class SlurmWork:
+class SlurmWork(Work):
     """A job. One that was killed is lost; the grid hands it in again, from its journal."""
 
     def __init__(self, job: object) -> None:
