@@ -23,7 +23,7 @@ from .coco import NOTE
 from .formats import Format, format_of
 from .found import Classes, Found, label_map
 from .journal import PROGRESS, Journal, Kept
-from .sources import Source, sources
+from .sources import Source, count, sources
 
 DATASET = "dataset.json"
 WRITING = ("format", "unsure", "min_region", "polygons", "scores", "copy")
@@ -43,7 +43,7 @@ def label(options: argparse.Namespace) -> int:
         options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"
     next(sources(options.places), None)  # a mistake in them is told before weights are loaded
     segment = ready(options)
-    classes = Classes(segment.classes, segment.model.dataset_meta["palette"], segment.model.labelling.background)
+    classes = Classes(segment.classes, segment.palette, segment.model.labelling.background)
     told = dataset_of(segment, classes, options)
     key = short_hash([told, code_digest()])
     progress = options.out / PROGRESS
@@ -105,7 +105,8 @@ class Share:
         """Labels what is left. How many pictures could not be read."""
         bad = 0
         read: deque[Source] = deque()
-        with tqdm(desc="label", unit="picture", disable=None if self.rank == 0 else True) as bar:
+        hidden = None if self.rank == 0 else True
+        with tqdm(total=self.total(), desc="label", unit="picture", disable=hidden) as bar:
 
             def pictures() -> Iterator[np.ndarray]:
                 nonlocal bad
@@ -125,6 +126,11 @@ class Share:
                 self.write(read.popleft(), prediction)
                 bar.update()
         return bad
+
+    def total(self) -> int | None:
+        """How many pictures this share has; None where only going through them tells."""
+        whole = count(self.options.places)
+        return None if whole is None else len(range(self.rank, whole, self.ranks))
 
     def decoded(self, bar: tqdm) -> Iterator[tuple[Source, Future]]:
         """The pictures of this share in order, decoded by workers some way ahead."""

@@ -1,4 +1,4 @@
-"""The same few pictures under every method: label maps that sclip-seg test kept with --out.
+"""The same few pictures under every method: label maps that sclip-seg test kept, a few always, all with --out.
 
 `places` says which of the paths in a result file are followed.
 """
@@ -17,6 +17,7 @@ from PIL import Image
 from ...data.loading import read_picture
 from ...drawing import overlay
 from ...errors import InputError
+from ..work_folder import SAMPLES
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
 from .places import LARGEST, Allowed, Places, places, saved_to
@@ -66,7 +67,7 @@ def kept_labels(grid: Grid, allowed: Allowed) -> list[Path]:
     for _, cell in grid.cells:
         told = saved_to(cell.result)
         folders = [told] if told and allowed.holds(told) else []
-        folders.append(cell.result.path.parent / "labels")
+        folders += [cell.result.path.parent / name for name in ("labels", SAMPLES)]
         found += [folder for folder in folders if _maps(folder)][:1]
     return found
 

@@ -12,6 +12,7 @@ from .page import page
 from .pictures import galleries, kept_labels
 from .places import Allowed
 from .tables import cells_csv, classes_csv, latex, markdown, summary
+from .words import About
 
 
 def report(options: argparse.Namespace) -> None:
@@ -22,19 +23,19 @@ def report(options: argparse.Namespace) -> None:
         told.append(message)
         print(f"warning: {message}", file=sys.stderr)
 
-    results = gather(options.folders or [Path("work_dirs")], warn)
+    places = options.folders or [Path("work_dirs")]
+    results = gather(places, warn)
     grid = build(results, load(), warn)
-    shown = []
-    if options.labels is not None:
-        allowed = Allowed(options.data)
+    allowed, shown, about = Allowed(options.data), [], About(places)
+    if options.pictures:
         folders = options.labels or kept_labels(grid, allowed)
-        if not folders:
-            warn("no label maps beside the results: run sclip-seg test with --out")
+        if not folders and options.labels is not None:
+            warn("no label maps beside the results: sclip-seg test keeps a few, and all with --out")
         shown = galleries(grid, folders, options.pictures, allowed, warn)
     grid.warnings = told
     texts = {
-        "report.md": markdown(grid),
-        "report.html": page(grid, shown, tuple(options.tolerance)),
+        "report.md": markdown(grid, about),
+        "report.html": page(grid, shown, tuple(options.tolerance), about),
         "report.tex": latex(grid),
         "cells.csv": cells_csv(grid),
         "classes.csv": classes_csv(grid),
