@@ -216,7 +216,7 @@ def test_words_go_with_the_example_that_brought_them(page):
     assert page.take_example(SimpleNamespace(index=1)) == {page.picture: "bare.png"}
     for words, kept in ((WORDS, False), ("my dog", True)):
         own = page.take_own({page.picture: "own.png", page.words: words, page.background: GROUNDS})
-        assert own == ({} if kept else {page.words: "", page.background: ""})
+        assert own == ({page.words: words} if kept else {page.words: "", page.background: ""})
 
 
 def test_a_class_is_switched_off_and_on(page, tmp_path):
@@ -228,7 +228,7 @@ def test_a_class_is_switched_off_and_on(page, tmp_path):
         assert shown.off == off
         assert done[page.legend].count('aria-pressed="false"') <= len(off)
     for odd in (None, {}, {"index": 99}, {"index": "1"}, {"index": [1]}, {"index": float("nan")}, {"index": -1}):
-        assert page.switch({**values, page.shown: shown}, SimpleNamespace(_data=odd)) == {}
+        assert page.switch({**values, page.shown: shown}, SimpleNamespace(_data=odd)) == {page.shown: shown}
 
 
 def test_files_to_download(page, tmp_path, monkeypatch):

@@ -59,9 +59,8 @@ def what_it_knows(backbone: str) -> str:
     if backbone != DRAWN:
         return ""
     return (
-        f"{DRAWN} is a tiny network for trying the page out. It knows drawn scenes like the examples, with "
-        f"{_listed(THINGS)} on {_listed(GROUNDS)}. Photographs and other words mean nothing to it: choose another "
-        "backbone for those."
+        f"{DRAWN} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(THINGS)} on "
+        f"{_listed(GROUNDS)}. Photographs and other words mean nothing to it."
     )
 
 

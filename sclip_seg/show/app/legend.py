@@ -70,6 +70,15 @@ def pointed(found: Sequence[Found]) -> str:
     )
 
 
+def told_at(found: Sequence[Found], y: int, x: int) -> list[str]:
+    """The word and the score of a pixel under each method; of one outside, nothing."""
+    height, width = found[0].labels.shape
+    if not (0 <= y < height and 0 <= x < width):
+        return []
+    at = [(one.method, *one.at(y, x)) for one in found]
+    return ["; ".join(f"{method}: {word}, score {score:.2f}" for method, word, score in at)]
+
+
 def attention(point: tuple[int, int], looks: Sequence[Look]) -> str:
     """The title of the pictures of what a point (y, x) looks at, and why a method has none."""
     y, x = point

@@ -14,7 +14,7 @@ from .downloads import labels_and_overlays, scores
 from .examples import Example, what_it_knows
 from .folder import AGE
 from .found import NOBODY, Found
-from .legend import attention, head, legend, note, pointed, status
+from .legend import attention, head, legend, note, pointed, status, told_at
 from .parts import SIDES, Values, filled, html, magnification, panel
 from .session import Picture, Session, Wish, open_picture, told_of
 
@@ -105,13 +105,13 @@ class Page:
             self.threshold = gr.Slider(0, 1, 0, step=0.05, label="Lowest score that is painted", min_width=240)
         self.legend = html("", "legend", LEGEND)
         self.pointed = html("", "pointed", POINTER)
+        self.title = html("", "attention")
+        with gr.Row():
+            self.looks = [panel(f"attention-{side}", "shown") for side in SIDES]
         with gr.Row(visible=False) as self.to_save:
             self.save = gr.Button("Labels and overlays as files", size="sm", min_width=240)
             self.save_scores = gr.Button("All scores as files", size="sm", min_width=240)
         self.files = gr.File(label="To download", visible=False, interactive=False, elem_id="files")
-        self.title = html("", "attention")
-        with gr.Row():
-            self.looks = [panel(f"attention-{side}", "shown") for side in SIDES]
         self.shown = gr.State(time_to_live=AGE)
 
     def _wire(self) -> None:
@@ -150,7 +150,8 @@ class Page:
         """A picture of the visitor's own: words that an example brought do not go with it."""
         words = values[self.words], values[self.background]
         brought = any(words == (example.words, example.background) for example in self.given)
-        return {self.words: "", self.background: ""} if values[self.picture] and brought else {}
+        is_own = values[self.picture] and brought
+        return {self.words: "", self.background: ""} if is_own else {self.words: values[self.words]}
 
     def say_what_it_knows(self, values: Values) -> Values:
         """What the chosen backbone can and cannot, where that is little."""
@@ -193,7 +194,7 @@ class Page:
         """A class of the legend was clicked: its colour goes off the picture, or comes back."""
         shown, index = values[self.shown], (at._data or {}).get("index")
         if shown is None or index not in range(len(shown.found[0].classes)):
-            return {}
+            return {self.shown: shown}
         return self.draw({**values, self.shown: replace(shown, off=shown.off ^ {index})})
 
     def write(self, values: Values) -> Values:
@@ -234,17 +235,17 @@ class Page:
         """Attention of a point of the picture that was run on."""
 
         def compute() -> Values:
-            picture = self._last(values).picture
-            x, y = (int(part) // magnification(picture) for part in _point(at))
-            return self._look(picture, (y, x), values, progress)
+            shown = self._last(values)
+            x, y = (int(part) // magnification(shown.picture) for part in _point(at))
+            done = self._look(shown.picture, (y, x), values, progress)
+            return {**done, self.said: status([_below(y, x), *told_at(shown.found, y, x)])}
 
         return {**self._nothing_looked_at(), **self._in_words(compute)}
 
     def _look(self, pixels: np.ndarray, point: tuple[int, int], values: Values, progress: gr.Progress) -> Values:
         looks = self.session.look(pixels, point, self._wish(values), progress)
         panels = [(f"{look.method}: attention", look.image) for look in looks if look.image is not None]
-        said = status([f"Below: what the point x={point[1]}, y={point[0]} looks at."])
-        return {self.said: said, self.title: attention(point, looks), **filled(self.looks, panels)}
+        return {self.said: status([_below(*point)]), self.title: attention(point, looks), **filled(self.looks, panels)}
 
     def _wish(self, values: Values) -> Wish:
         pair = values[self.first], values[self.second]
@@ -268,6 +269,10 @@ class Page:
 
     def _nothing_looked_at(self) -> Values:
         return {self.title: "", **filled(self.looks, [])}
+
+
+def _below(y: int, x: int) -> str:
+    return f"Below: what the point x={x}, y={y} looks at."
 
 
 def _opened(path: str | None) -> Picture:
