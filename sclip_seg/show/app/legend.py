@@ -10,7 +10,7 @@ from .session import Look
 
 HEAD = "<h1>sclip_seg</h1><p>{}</p>"
 WHAT_TO_DO = (
-    "Give a picture, type what to look for, and press <b>Run</b>: every pixel gets the word that fits it best. "
+    "Give a picture, type what to look for, and press <b>Run</b>. Every pixel gets the word that fits it best. "
     "Then click a point of a picture to see what it looks at. Everything stays on the machine that serves this page."
 )
 BRIGHT = (
