@@ -4,6 +4,7 @@ A word's command line is a module on the shelves, imported when the word is know
 libraries that this needs, are imported when the arguments are read.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -43,6 +44,8 @@ USAGE = "usage: sclip-seg WORD ... (sclip-seg WORD --help says what a word takes
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the word's work; 0 after help, 2 after a word that there is not."""
+    if "_ARGCOMPLETE" in os.environ and (completed := import_module("sclip_seg.completion").word([*WORDS])):
+        return import_module(WORDS[completed][0]).main([])
     word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if word in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {name:<16} {line}" for name, (_, line) in WORDS.items())]))

@@ -255,7 +255,7 @@ def _read(path: Path, chosen: dict[str, str | None]) -> Config:
     logger.setLevel("WARNING")  # mmengine reports every variable that it puts in
     try:
         os.environ.update({AXES[axis]: name for axis, name in chosen.items() if name is not None})
-        return Config.fromfile(path)
+        return Config.fromfile(path, format_python_code=False)  # yapf takes longer than a small run
     except InputError:
         raise
     except Exception as error:

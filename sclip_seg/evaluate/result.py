@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -197,12 +198,13 @@ def versions() -> dict[str, str]:
     return {"sclip_seg": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
 
 
+@cache
 def _version(package: str) -> str:
-    """Of a package, or of the release of it that a machine without a screen has."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return version(f"{package}-headless")
+    """Of a package, of the release of it that a machine without a screen has, or of the fork that is kept up."""
+    for name in (package, f"{package}-headless"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return f"onedl {version(f'onedl-{package}')}"
 
 
 def device_name() -> str:

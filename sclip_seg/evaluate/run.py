@@ -130,7 +130,7 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
 def build(config: Config) -> Evaluation:
     """The runner, with its resolved config."""
     # mmengine keeps a logger by the file's name, and several runs of a process have one each.
-    config = Config(config.to_dict(), cfg_text="resolved", filename=f"config{next(BUILT)}.py")
+    config = Config(config.to_dict(), cfg_text="resolved", filename=f"config{next(BUILT)}.py", format_python_code=False)
     try:
         runner = Evaluation.from_cfg(config)
         runner._test_loop = runner.build_test_loop(runner._test_loop)  # as its `test` does, and where errors are named

@@ -14,8 +14,9 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from ..axes import check_chosen
 from ..choices import CONFIGS, method_file
-from ..command import Parser, at_least_one, at_least_zero, run
+from ..command import Parser, at_least_one, at_least_zero, refuses, run
 from ..options import add_options
 from .listing import show_choices
 
@@ -63,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     if options.list:
         return run(lambda: show_choices(method_file(options.config).parent if options.config else CONFIGS))
+    chosen = partial(check_chosen, options.configs, [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .evaluation import alone, cells, together
 

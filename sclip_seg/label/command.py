@@ -13,9 +13,11 @@ who taught what; a region of COCO, YOLO and Label Studio is no instance.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, at_least_one, at_least_zero, run
+from ..axes import check_chosen
+from ..command import Parser, at_least_one, at_least_zero, refuses, run
 from ..options import add_options
 from ..show.demo_command import check_words
 
@@ -64,6 +66,9 @@ def share(text: str) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
+    chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .run import label
 

@@ -10,9 +10,11 @@ from 0, with the same colours), and prints what covers most of it.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, run
+from ..axes import check_chosen
+from ..command import Parser, refuses, run
 from ..options import add_options
 
 
@@ -56,6 +58,9 @@ def check_words(parser: Parser, options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
+    chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .demo import demo
 
