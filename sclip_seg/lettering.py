@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib.metadata import distributions
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont, features
@@ -115,8 +114,9 @@ def _is_letter(letter: str) -> bool:
 
 @cache
 def _plain_face() -> Path:
-    spec = find_spec("matplotlib")
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 @cache

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sclip_seg.show.app import legend
 from sclip_seg.show.app.downloads import overlay_file
-from sclip_seg.show.app.examples import unknown_to, what_it_knows
+from sclip_seg.show.app.examples import what_it_knows
 from sclip_seg.show.app.found import Found
 from sclip_seg.show.app.session import Look
 from sclip_seg.toy.world import GROUNDS, THINGS
@@ -102,5 +102,3 @@ def test_what_a_pointer_is_told():
 def test_what_the_toy_knows_is_said():
     assert all(word in what_it_knows("toy") for word in (*THINGS, *GROUNDS, "Photographs"))
     assert what_it_knows("openai_vit_b16") == ""
-    assert unknown_to("toy", ["dog", THINGS[0]]) == ["dog"]
-    assert unknown_to("openai_vit_b16", ["dog"]) == []

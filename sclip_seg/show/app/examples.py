@@ -64,10 +64,5 @@ def what_it_knows(backbone: str) -> str:
     )
 
 
-def unknown_to(backbone: str, words: Sequence[str]) -> list[str]:
-    """The words that a backbone was never shown."""
-    return [word for word in words if backbone == DRAWN and word not in (*THINGS, *GROUNDS)]
-
-
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"

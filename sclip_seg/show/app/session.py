@@ -19,7 +19,6 @@ from ...towers.together import Together, sharing
 from ...words.read import split_words
 from ..heat import heat
 from ..predictor import Prediction, Predictor, load
-from .examples import unknown_to
 from .found import Found
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
@@ -101,8 +100,6 @@ class Session:
         with heard() as notes:
             for method, prediction in self._predictions(picture, wish, report):
                 found.append(Found.of(method, prediction))  # its score maps, which are large, are not kept
-        if unknown := unknown_to(wish.backbone, found[0].classes[found[0].background is not None :]):
-            notes.append(f"{wish.backbone} was never shown: {', '.join(unknown)}; their colours mean nothing")
         return found, notes
 
     def predictions(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> dict[str, Prediction]:
