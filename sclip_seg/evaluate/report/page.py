@@ -224,14 +224,18 @@ def _gallery(gallery: Gallery) -> str:
         + "</tr>"
         for name, panels in zip(gallery.names, gallery.rows, strict=True)
     )
-    legend = "".join(
-        f'<li><span class="swatch" style="background:{colour}"></span>{escape(name)}</li>'
-        for name, colour in gallery.legend
-    )
+    legend = "".join(f"<li>{_swatch(colour)}{escape(name)}</li>" for name, colour in gallery.legend)
     return (
         f'<h3>{escape(gallery.title)}</h3><div class="box" tabindex="0"><table class="gallery">'
         f"<thead><tr>{header}</tr></thead><tbody>{lines}</tbody></table></div>"
         f'<ul class="legend">{legend}</ul>'
+    )
+
+
+def _swatch(colour: str) -> str:
+    """One that is struck out for what is not painted."""
+    return (
+        f'<span class="swatch" style="background:{colour}"></span>' if colour else '<span class="swatch bare"></span>'
     )
 
 

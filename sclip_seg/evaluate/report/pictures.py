@@ -24,6 +24,7 @@ from .places import LARGEST, Allowed, Places, places, saved_to
 
 SIDE = 200  # pixels of a panel's longer side
 OPACITY = 0.8
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def _gallery(
         if len(rows) == count:
             break
     known = [c for c in sorted(occurring) if c < len(data.classes)]
-    legend = [(data.classes[c], "#{:02x}{:02x}{:02x}".format(*data.palette[c])) for c in known]
+    bare = background_of(data)
+    legend = [(f"{data.classes[c]} (not painted)", "") for c in known if c == bare]
+    legend += [(data.classes[c], "#{:02x}{:02x}{:02x}".format(*data.palette[c])) for c in known if c != bare]
     if not rows:
         warn(f"{title}: the label maps belong to no picture in {data.pictures}")
     return Gallery(title, names, rows, legend) if rows else None
@@ -138,8 +141,13 @@ def _panels(picture: Path, label: Path, maps: list[tuple[str, Path]], data: Plac
         present |= {int(c) for c in np.unique(labels)}
         fits = labels.shape == pixels.shape[:2]  # CLIPtrase's own protocol cuts a square out
         below = pixels if fits else np.full((*labels.shape, 3), 255, np.uint8)
-        panels.append(_panel(title, overlay(below, labels, data.palette, OPACITY)))
+        panels.append(_panel(title, overlay(below, labels, data.palette, OPACITY, background_of(data))))
     return panels, present
+
+
+def background_of(data: Places) -> int | None:
+    """The class that is left unpainted, by its name, which is the same everywhere."""
+    return data.classes.index(BACKGROUND) if BACKGROUND in data.classes else None
 
 
 def _panel(title: str, pixels: np.ndarray) -> Panel:
