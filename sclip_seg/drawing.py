@@ -1,14 +1,17 @@
 """Pictures of label maps, and colours for their classes."""
 
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from math import ceil, sqrt
+from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from .lettering import cut, length, write
+
+COLOURS = Path(__file__).with_name("colours.txt")
 GAP, LINE = 8, 18
 IGNORED = (128, 128, 128)
 TEXT, FAINT = (0, 0, 0), (110, 110, 110)
@@ -18,29 +21,40 @@ FEW, MANY = 8, 24  # entries: up to the one, long names have room; beyond the ot
 
 
 def make_palette(count: int) -> list[list[int]]:
-    """(count, 3) RGB colours far from each other and from black and white, the same ones every time.
+    """(count, 3) RGB colours, the same ones every time: those of fewer classes are the first ones of more.
 
-    Each is the one of a 9 x 9 x 9 grid that lies farthest, in CIE Lab, from those already taken; beyond 727, of grids
-    of half the step.
+    The first 1024 are those of `colours.txt`: each is as far as can be, also for the colour-blind, from those before it
+    and from black, white and grey, and neighbours differ much. Beyond them, each is the point of a grid that lies
+    farthest, in CIE Lab, from all others.
     """
-    black_and_white = [[0, 0, 0], [255, 255, 255]]
-    palette: list[list[int]] = []
-    sides = 9
+    palette = [list(colour) for colour in first_colours()[:count]]
+    sides = 17
     while len(palette) < count:
         steps = np.linspace(0, 1, sides, dtype=np.float32)
         grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-        lab = cv2.cvtColor(grid[None], cv2.COLOR_RGB2LAB)[0]
-        colours = np.rint(grid * 255).astype(int).tolist()
-        index = {tuple(colour): place for place, colour in enumerate(colours)}
-        distance = np.full(len(grid), np.inf)
-        for colour in (*black_and_white, *palette):  # every grid holds the points of those before it
-            distance = np.minimum(distance, np.linalg.norm(lab - lab[index[tuple(colour)]], axis=1))
-        for _ in range(min(count - len(palette), len(grid) - 2 - len(palette))):
-            taken = int(distance.argmax())
-            palette.append(colours[taken])
-            distance = np.minimum(distance, np.linalg.norm(lab - lab[taken], axis=1))
+        lab, colours = _lab(grid), np.rint(grid * 255).astype(int).tolist()
+        taken = _lab(np.array([[0, 0, 0], [255, 255, 255], IGNORED, *palette], np.float32) / 255)
+        distance = np.full(len(grid), np.inf, np.float32)
+        for place in taken:
+            distance = np.minimum(distance, np.linalg.norm(lab - place, axis=1))
+        while len(palette) < count and distance.max() > 1:  # nearer ones are one colour to the eye
+            farthest = int(distance.argmax())
+            palette.append(colours[farthest])
+            distance = np.minimum(distance, np.linalg.norm(lab - lab[farthest], axis=1))
         sides = 2 * sides - 1
     return palette
+
+
+@cache
+def first_colours() -> list[tuple[int, ...]]:
+    """The colours of `colours.txt`, in order."""
+    lines = COLOURS.read_text(encoding="utf-8").split("\n")
+    return [tuple(bytes.fromhex(line)) for line in lines if line and not line.startswith("#")]
+
+
+def _lab(colours: np.ndarray) -> np.ndarray:
+    """CIE Lab (N, 3) of RGB (N, 3) in [0, 1]."""
+    return cv2.cvtColor(colours[None], cv2.COLOR_RGB2LAB)[0]
 
 
 def colourise(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -73,11 +87,13 @@ def figure(
     """The picture under its labels, at its size, over a legend of the classes found, the largest first.
 
     The legend says what share of the pixels each class has; its letters grow with the picture. The class `background`
-    is left unpainted, and its place in the legend empty.
+    is left unpainted, and the legend says so.
     """
     height, width = labels.shape
     entries = [
-        (classes[c], percent(share), None if c == background else tuple(palette[c]))
+        (classes[c], f"{percent(share)}, not painted", None)
+        if c == background
+        else (classes[c], percent(share), tuple(palette[c]))
         for c, share in shares(labels, len(classes))
         if share
     ]
@@ -108,30 +124,32 @@ def percent(share: float) -> str:
 
 
 def legend(entries: Sequence[tuple[str, str, tuple[int, int, int] | None]], width: int, size: int) -> Image.Image:
-    """Names, what stands greyed behind them, and their colours (None: an empty field), in columns on white.
+    """Names, what stands greyed behind them, and their colours (None: a field that is struck out), in columns on white.
 
     Reads down each column. `width` in pixels is kept whatever the entries are: names that are too long are cut.
     `size` is the font's in pixels; many entries are written smaller, if that stays legible.
     """
     if len(entries) > MANY:
         size = max(SMALLEST, round(0.8 * size))
-    font, gap, line = font_of(size), size // 2, round(1.45 * size)
+    gap, line = size // 2, round(1.45 * size)
     swatch = size + gap
     room = min(width - 2 * gap - swatch, (18 if len(entries) <= FEW else 11) * size)
     texts = []
     for name, note, _ in entries:
         note = f"  {note}" if note else ""
-        texts.append((cut(name, font, room - font.getlength(note)), note))
-    lengths = [swatch + ceil(font.getlength(name) + font.getlength(note)) + 2 * gap for name, note in texts]
+        texts.append((cut(name, size, room - length(note, size)), note))
+    lengths = [swatch + ceil(length(name, size) + length(note, size)) + 2 * gap for name, note in texts]
     rows, lefts = columns_of(lengths, width - gap)
     canvas = Image.new("RGB", (width, rows * line + 2 * gap if rows else 0), "white")
     draw = ImageDraw.Draw(canvas)
     for index, ((name, note), (_, _, colour)) in enumerate(zip(texts, entries, strict=True)):
         left, top = gap + lefts[index // rows], gap + index % rows * line
-        start, side = top + (line - size) // 2, size - 1
-        draw.rectangle((left, start, left + side, start + side), colour, FAINT, max(1, size // 16))
-        draw.text((left + swatch, top + line // 2), name, TEXT, font, anchor="lm")
-        draw.text((left + swatch + font.getlength(name), top + line // 2), note, FAINT, font, anchor="lm")
+        start, side, edge = top + (line - size) // 2, size - 1, max(1, size // 16)
+        draw.rectangle((left, start, left + side, start + side), colour, FAINT, edge)
+        if colour is None:
+            draw.line((left, start + side, left + side, start), FAINT, edge)
+        write(draw, (left + swatch, top + line // 2), name, TEXT, size)
+        write(draw, (left + swatch + length(name, size), top + line // 2), note, FAINT, size)
     return canvas
 
 
@@ -145,28 +163,6 @@ def columns_of(lengths: Sequence[int], width: int) -> tuple[int, list[int]]:
         if sum(widths) <= width or rows == len(lengths):
             return rows, [sum(widths[:index]) for index in range(len(widths))]
     return 0, []
-
-
-def cut(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """The text, with what the font cannot write replaced, and its end by dots where it is longer than `room` pixels."""
-    text = written(text)
-    if font.getlength(text) <= room:
-        return text
-    while text and font.getlength(text + "...") > room:
-        text = text[:-1]
-    return text.rstrip() + "..."
-
-
-def written(text: str) -> str:
-    """In the letters of pillow's own font: without accents, and `?` for what is left."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in " ".join(plain.split()))
-
-
-@cache
-def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font, at a size in pixels."""
-    return ImageFont.load_default(size)
 
 
 def side_by_side(
@@ -191,7 +187,7 @@ def side_by_side(
     draw = ImageDraw.Draw(canvas)
     for index, (title, panel) in enumerate(panels.items()):
         left = GAP + index * (cell + GAP)
-        draw.text((left, LINE // 2), title, TEXT, font_of(SMALLEST), anchor="lm")
+        write(draw, (left, LINE // 2), title, TEXT, SMALLEST)
         canvas.paste(Image.fromarray(panel), (left, LINE))
     canvas.paste(below, (0, LINE + height))
     return canvas

@@ -38,7 +38,7 @@ SHELVES = {
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
-    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL", "argcomplete"},
+    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL", "matplotlib", "argcomplete"},  # matplotlib for its font
     "words": {"torch", "open_clip", "timm", "safetensors", "tqdm"},
     "towers": {"torch", "open_clip", "timm", "safetensors", "huggingface_hub"},
     "regions": {"torch", "numpy", "cv2", "safetensors", "transformers", "skimage", "faiss"},

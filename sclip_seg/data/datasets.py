@@ -3,7 +3,7 @@
 VOC21, Context, COCO-Stuff, Cityscapes and ADE20K are mmseg's own classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset, PascalVOCDataset
@@ -156,6 +156,12 @@ class FolderDataset(BaseSegDataset):
             test_mode=test_mode,
             lazy_init=lazy_init,
         )
+
+
+def colours_of(dataset: Mapping, count: int) -> list[list[int]] | None:
+    """The colours that people know the classes of a dataset's config by; None where it has not `count` of its own."""
+    known = getattr(DATASETS.get(dataset["type"]), "METAINFO", {}).get("palette")
+    return [list(colour) for colour in known] if known and len(known) == count else None
 
 
 def build_dataset(config: dict, **more: object) -> BaseSegDataset:

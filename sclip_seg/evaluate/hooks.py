@@ -1,4 +1,7 @@
-"""What happens beside the loop: a progress bar, and pictures or label files on request. None touches a score."""
+"""What happens beside the loop: a progress bar, a few label maps, and all of them or pictures on request.
+
+None touches a score.
+"""
 
 import hashlib
 import time
@@ -86,10 +89,25 @@ class SaveLabels(PictureFiles):
     """Writes each predicted label map with the values that the dataset's own label files use, of 8 bits or of 16."""
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
-        meta = runner.test_dataloader.dataset.metainfo
-        values = LabelRule.of(meta).values_of(np.arange(len(meta["classes"])))
         for sample in outputs:
-            self.write(runner, sample, as_picture(values[sample.pred_sem_seg.data[0].cpu().numpy()]))
+            self.write(runner, sample, as_values(runner, sample))
+
+
+@HOOKS.register_module()
+class Samples(Hook):
+    """Writes the label maps of the first few pictures, so that a report can show what every method made of them.
+
+    No picture waits for them: they are no output that a run was asked for, and a journal does not know them.
+    """
+
+    def __init__(self, folder: str, count: int = 4) -> None:
+        self.folder, self.count = Path(folder), count
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
+        for sample in outputs:
+            if sample.sample_idx < self.count:
+                labels = as_values(runner, sample)
+                write_atomically(self.folder / name_of(runner, sample.img_path), as_png(labels, optimize=False))
 
 
 @HOOKS.register_module()
@@ -102,6 +120,13 @@ class DrawPictures(PictureFiles):
             picture = pixels[[2, 1, 0]].permute(1, 2, 0).cpu().numpy()  # as the pipeline delivers it
             maps = [m.data[0].cpu().numpy() for m in (sample.pred_sem_seg, sample.gt_sem_seg)]
             self.write(runner, sample, side_by_side(picture, *maps, meta["classes"], meta["palette"]))
+
+
+def as_values(runner: Runner, sample: SegDataSample) -> Image.Image:
+    """The predicted label map with the values of the dataset's own label files."""
+    meta = runner.test_dataloader.dataset.metainfo
+    values = LabelRule.of(meta).values_of(np.arange(len(meta["classes"])))
+    return as_picture(values[sample.pred_sem_seg.data[0].cpu().numpy()])
 
 
 def name_of(runner: Runner, picture: str) -> Path:

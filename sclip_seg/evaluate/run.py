@@ -29,6 +29,7 @@ from .sharing import Journal, forget, segmentor_of
 from .work_folder import (
     PROGRESS,
     RESULT,
+    SAMPLES,
     check_places,
     is_first_rank,
     keep_result,
@@ -123,9 +124,10 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
     journal = dict(type="Journal", folder=str(Path(config.work_dir, PROGRESS)), resume=options.resume)
-    own = ("Journal", "Progress", "SaveLabels", "DrawPictures")  # a config that is replayed has them already
+    own = ("Journal", "Progress", "Samples", "SaveLabels", "DrawPictures")  # a config that is replayed has them already
     config.custom_hooks = [hook for hook in config.get("custom_hooks", []) if hook["type"] not in own]
-    config.custom_hooks += [journal, dict(type="Progress")]
+    samples = dict(type="Samples", folder=str(Path(config.work_dir, SAMPLES)))
+    config.custom_hooks += [journal, dict(type="Progress"), samples]
     if options.out:
         config.custom_hooks.append(dict(type="SaveLabels", folder=options.out))
     if options.show_dir:

@@ -19,6 +19,7 @@ from .sharing import CONFIG, journals
 LOCK = "run.lock"
 PROGRESS = "progress"
 RESULT = "result.json"
+SAMPLES = "samples"  # the label maps of the first few pictures
 PATIENCE = 0.5  # seconds: `is_at_work` may hold the lock for a moment
 LOG = re.compile(r"\d{8}_\d{6}")  # mmengine's folder of a run's log
 RANK = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}

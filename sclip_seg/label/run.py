@@ -25,7 +25,7 @@ from .coco import NOTE
 from .formats import format_of
 from .found import Classes, Found, label_map
 from .journal import PROGRESS, Journal, Kept
-from .sources import Source, sources
+from .sources import Source, count, sources
 
 DATASET = "dataset.json"
 WRITING = ("format", "unsure", "min_region", "polygons", "scores", "copy")
@@ -47,7 +47,9 @@ def label(options: argparse.Namespace) -> int:
         if ranks == 1:
             clear_drafts(options.out.rglob(".*"))
         stamps: dict[str, str] = {}  # of all pictures, also of other processes
-        bad = share.work(dealt(options.places, stamps, rank, ranks))
+        whole = count(options.places)
+        mine = None if whole is None else len(range(rank, whole, ranks))
+        bad = share.work(dealt(options.places, stamps, rank, ranks), mine)
         finish(labeller.told, options, share.journal, stamps)
     return 2 if bad else 0
 
@@ -117,7 +119,7 @@ class Labeller:
         self.options = options
         self.segment = segment = ready_for_all(options)
         background = segment.model.labelling.background
-        self.classes = Classes(segment.classes, segment.model.dataset_meta["palette"], background)
+        self.classes = Classes(segment.classes, segment.palette, background)
         segment.model.prepare()
         self.told = {
             "signature": signature(segment.config, segment.model, 0, 0),
@@ -171,11 +173,12 @@ class Share:
         self.form = format_of(self.options.format, self.options.polygons, self.options.scores)
         self.copies = self.options.copy or self.options.format == "yolo"
 
-    def work(self, mine: Iterable[Source]) -> int:
-        """Labels what is left of these. How many pictures could not be read."""
+    def work(self, mine: Iterable[Source], total: int | None = None) -> int:
+        """Labels what is left of these, `total` where that is known. How many pictures could not be read."""
         bad = 0
         read: deque[Source] = deque()
-        with tqdm(desc="label", unit="picture", disable=None if self.journal.rank == "0" else True) as bar:
+        hidden = None if self.journal.rank == "0" else True
+        with tqdm(total=total, desc="label", unit="picture", disable=hidden) as bar:
 
             def pictures() -> Iterator[np.ndarray]:
                 nonlocal bad

@@ -88,6 +88,30 @@ def _files(places: Sequence[str]) -> Iterator[tuple[Path, PurePosixPath]]:
                 yield path, PurePosixPath(os.path.relpath(path, base).replace(os.sep, "/"))
 
 
+def count(places: Sequence[str]) -> int | None:
+    """How many pictures the arguments mean, as far as is known without reading them; None where it is not."""
+    paths = {os.path.realpath(path): path for place in places for path in _found(place)[1]}
+    counts = [_count(path) for path in paths.values()]
+    return None if None in counts else sum(counts)
+
+
+def _count(path: Path) -> int | None:
+    """The pictures in a file; None where it is packed, cannot be read, or a video does not say."""
+    lower = path.name.lower()
+    try:
+        if lower.endswith(SHARDS):
+            with tarfile.open(path, "r:") as shard:  # not packed: it goes from head to head
+                return sum(PurePosixPath(member.name).suffix.lower() in SUFFIXES for member in shard)
+        if lower.endswith(VIDEOS):
+            import av
+
+            with av.open(str(path)) as video:
+                return video.streams.video[0].frames or None
+    except Exception:  # whatever it is, it is told when the pictures are asked for
+        return None
+    return 1
+
+
 def _found(place: str) -> tuple[Path, list[Path]]:
     """The folder that names begin below, and the files in order."""
     path = existing(place)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from ..errors import InputError
 from ..regions.provider import RegionProvider
@@ -27,6 +28,7 @@ from .scores import DenseMaps, Labelling, StitchedMaps
 from .window import Axis, Windows, bilinear
 
 T = TypeVar("T")
+GLANCE = 2.0  # seconds
 RIM = MOST + 1  # what a window is padded with is a region of its own
 
 
@@ -223,15 +225,21 @@ def _values(guide: Guide, window: Tensor) -> Tensor:
     return once("guide's values", guide, window, compute=lambda: guide.values(window))
 
 
-def regrouped(parts: Iterable[Gathered], count: int) -> Iterator[Gathered]:
-    """Windows in batches of any length -> `count` of them at a time, those of one picture."""
+def regrouped(parts: Iterable[Gathered], count: int, pictures: int | None = None) -> Iterator[Gathered]:
+    """Windows in batches of any length -> `count` of them at a time, those of one picture.
+
+    A bar counts the windows, of so many `pictures`, for whoever waits for longer than a glance.
+    """
     held: list[Gathered] = []
-    for part in parts:
-        held.append(part)
-        while sum(_length(some) for some in held) >= count:
-            joined = _joined(held)
-            yield _cut(joined, slice(count))
-            held = [_cut(joined, slice(count, None))]
+    total = pictures and pictures * count
+    with tqdm(total=total, desc="windows", unit="window", leave=False, delay=GLANCE, disable=None) as bar:
+        for part in parts:
+            held.append(part)
+            bar.update(_length(part))
+            while sum(_length(some) for some in held) >= count:
+                joined = _joined(held)
+                yield _cut(joined, slice(count))
+                held = [_cut(joined, slice(count, None))]
 
 
 def _length(part: Gathered) -> int:

@@ -241,7 +241,7 @@ class OpenVocabSegmentor(BaseSegmentor):
             group, plan = list(neighbours), self.windows_over(shape)
             batches = plan.batches([own for _, own, _ in group], self.window["batch"])
             batches = (self.backbone.keep(batch, self.text, **asked.of_windows(len(plan))) for batch in batches)
-            for (image, own, sample), kept in zip(group, regrouped(batches, len(plan)), strict=True):
+            for (image, own, sample), kept in zip(group, regrouped(batches, len(plan), len(group)), strict=True):
                 size = tuple(sample.get("ori_shape", image.shape[1:]))
                 yield Picture(
                     *(image, own, size, plan, kept["tail"], self.text, trunk, self.window["batch"], self.labelling),

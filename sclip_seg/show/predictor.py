@@ -21,8 +21,10 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmseg.registry import MODELS
 from PIL import Image
+from tqdm import tqdm
 
 from ..config import WORDS, load_config
+from ..data.datasets import colours_of
 from ..data.loading import read_picture
 from ..drawing import figure, shares
 from ..errors import InputError
@@ -112,10 +114,12 @@ class Predictor:
 
     def __init__(self, model: OpenVocabSegmentor, has_words: bool = True, config: Config | None = None) -> None:
         self.model, self.config = model.eval(), config
-        self.classes = self._named()
+        self.classes, self.palette = self._named(), self.model.dataset_meta["palette"]
         self.has_words = has_words
         self.found: FoundWords | None = None
         self.lists: dict[object, torch.Tensor] = {}  # lists of words that were encoded
+        if has_words and config is not None:  # people know Cityscapes' roads by their colour
+            self.palette = colours_of(config.test_dataloader.dataset, len(self.classes)) or self.palette
 
     def __call__(
         self, pictures: Picture | Sequence[Picture], words: Words | None = None, background: Words | None = None
@@ -158,7 +162,8 @@ class Predictor:
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"two classes are called {twice[0]!r}: the first word of a class is its name")
         self.model.set_vocabulary(classes, background=None if background is None else 0)
-        self.classes, self.has_words, self.found = self._named(), True, None
+        self.classes, self.palette = self._named(), self.model.dataset_meta["palette"]
+        self.has_words, self.found = True, None
 
     def find_words(
         self, pictures: Iterable[Picture], how: AutoWords | None = None, background: Words | None = None
@@ -216,7 +221,7 @@ class Predictor:
             yield Prediction(
                 labels=labels.cpu().numpy(),
                 classes=self.classes,
-                palette=model.dataset_meta["palette"],
+                palette=self.palette,
                 background=model.labelling.background,
                 queries=model.vocabulary.queries,
                 maps=maps,
@@ -280,18 +285,22 @@ def load(
     """
     check_load(method, backbone, dataset, device, options)
     settings = {"model.text_cache": None, **(options or {})}
-    config = load_config(method, dataset or WORDS, backbone, settings)
-    try:
-        model = MODELS.build(config.model)
-    except InputError:
-        raise
-    except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
-        raise InputError(f"the config does not build: {error}") from error
-    device = get_device() if device is None else device
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+    with tqdm(total=3, desc=f"loading {backbone}", unit="part", leave=False, disable=None) as bar:
+        config = load_config(method, dataset or WORDS, backbone, settings)
+        bar.update()
+        try:
+            model = MODELS.build(config.model)
+        except InputError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
+            raise InputError(f"the config does not build: {error}") from error
+        bar.update()
+        device = get_device() if device is None else device
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+        bar.update()
     if any(parameter.is_meta for parameter in model.parameters()):
         raise InputError(f"the device {device} cannot be had: it computes nothing")
     return Predictor(model, has_words=dataset is not None, config=config)

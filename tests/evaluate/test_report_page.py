@@ -8,13 +8,16 @@ import subprocess
 
 import numpy as np
 import pytest
-from browser import Page, measure, screenshot
+from browser import Page, measure, screenshot, without_own_script
 from drawn_world import QUIET, world  # noqa: F401  the fixture of drawn scenes
 from made_results import HOSTILE, grid_of, make_result, rows_of, run, write
 from PIL import Image
 from runs import CONFIGS, tool
 
+from sclip_seg.evaluate.report.grid import MARKS
 from sclip_seg.evaluate.report.page import page
+from sclip_seg.evaluate.report.words import SHORT
+from sclip_seg.version import __version__
 
 
 def test_hostile_names_stay_text(tmp_path):
@@ -23,7 +26,7 @@ def test_hostile_names_stay_text(tmp_path):
     )
     assert run(tmp_path, "--out", tmp_path / "out") == 0
     source = (tmp_path / "out/report.html").read_text()
-    parsed = Page(source)
+    parsed = Page(without_own_script(source))
     assert not {tag for tag, _ in parsed.tags} & {"script", "img", "link", "iframe", "object"}
     assert not [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
     assert [part for part in parsed.texts if part == HOSTILE]  # whole, as text
@@ -40,6 +43,7 @@ def test_hostile_names_stay_text(tmp_path):
 def test_page_needs_nothing_else(tmp_path):
     write(tmp_path, make_result())
     source = page(grid_of(tmp_path), [], (0.5, 2.0))
+    source = without_own_script(source)
     tags = Page(source).tags
     assert not {tag for tag, _ in tags} & {"script", "link", "iframe"}
     links = [attrs[key] for _, attrs in tags for key in ("src", "href") if key in attrs]
@@ -49,6 +53,23 @@ def test_page_needs_nothing_else(tmp_path):
     assert "url(" not in source
     assert "@import" not in source
     assert "prefers-color-scheme: dark" in source
+
+
+def test_the_title_says_what_was_measured_and_when(tmp_path):
+    for method in ("sclip", "clip", "naclip", "cliptrase"):
+        write(tmp_path / method, make_result(method))
+    write(tmp_path / "more", make_result(dataset="ade20k"))
+    assert run(tmp_path, "--out", tmp_path / "out") == 0
+    for name in ("report.html", "report.md"):
+        told = html.unescape((tmp_path / "out" / name).read_text()).replace("\\", "")
+        assert "4 methods on VOC21 and ADE20K" in told
+        assert f"by sclip_seg {__version__}, from 5 result files below {tmp_path}" in told
+        assert re.search(r"Written on \d{4}-\d\d-\d\d by", told)
+    assert "<title>4 methods on VOC21 and ADE20K: mIoU by" in (tmp_path / "out/report.html").read_text()
+
+
+def test_every_mark_and_head_has_a_word_that_is_explained():
+    assert SHORT.keys() == MARKS.keys()
 
 
 def test_latex_compiles(tmp_path):
@@ -72,9 +93,9 @@ def toy(world, tmp_path_factory):  # noqa: F811
         patch.chdir(world)
         for method in ("clip", "sclip"):
             arguments = [str(CONFIGS / f"{method}.py"), "--dataset", "toy", "--backbone", "toy", "--limit", "3"]
-            place = ["--work-dir", str(folder / method), "--out", str(folder / method / "labels")]
+            place = ["--work-dir", str(folder / method)]  # which keeps the label maps of a few pictures
             assert tool.main([*arguments, *place, "--cfg-options", *QUIET]) == 0
-        assert run(folder, "--out", folder / "out", "--labels", "--pictures", 2) == 0
+        assert run(folder, "--out", folder / "out", "--pictures", 2) == 0
     return folder
 
 
@@ -110,6 +131,11 @@ def test_page_in_a_browser(toy, tmp_path, width, dark):
     assert seen["scroll"] <= width, "the page overflows"
     assert seen["text"] > 1000, "the page is empty"
     assert seen["boxes"] >= 3
+    assert seen["protocols"] <= width, "a protocol is not whole in sight"
+    (_, before, count), (down, most_first, _), (up, least_first, left) = seen["sorted"]
+    assert (down, up, count, left) == ("descending", "ascending", 2, 2)
+    assert most_first == sorted(before, key=float, reverse=True)
+    assert least_first == most_first[::-1]
     pixels = np.asarray(Image.open(screenshot(path, width, 1000, tmp_path, dark)).convert("RGB")).astype(int)
     assert pixels.shape == (1000, width, 3)
     assert pixels.std() > 10, "the page is blank"

@@ -1,5 +1,7 @@
 """A page in headless Chromium: what it measures, and how it looks."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from waiting import PATIENCE
+
+from sclip_seg.evaluate.report.page import SCRIPT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLAYWRIGHT = Path.home() / ".cache" / "ms-playwright"
@@ -25,6 +29,13 @@ frame.onload = () => {{
     scroll: page.documentElement.scrollWidth,
     text: page.body.innerText.trim().length,
     boxes: page.querySelectorAll(".box").length,
+    protocols: Math.max(...[...page.querySelectorAll("td.wide > div")].map(part => part.getBoundingClientRect().right)),
+    sorted: ["", "descending", "ascending"].map(way => {{
+      const head = page.querySelectorAll("table.cells thead th")[2];
+      if (way) head?.querySelector("button").click();
+      const told = [...page.querySelectorAll("table.cells tbody")].map(body => body.rows[0].cells[2].dataset.value);
+      return [head?.ariaSort ?? "", told, page.querySelectorAll("table.cells tbody tr + tr td.wide").length];
+    }}),
   }}) + "END";
 }};
 frame.srcdoc = {source};
@@ -66,6 +77,16 @@ def screenshot(path, width, height, folder, dark=False):
     shades = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
     start(folder, *shades, f"--window-size={width},{height}", f"--screenshot={target}", f"file://{path}")
     return target
+
+
+def without_own_script(source):
+    """A report's page without its one script, which is ours to the letter, and the only one that its policy admits."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    (policy,) = re.findall('<meta http-equiv="Content-Security-Policy" content="([^"]*)">', source)
+    assert policy.split("; ")[0] == "default-src 'none'"
+    assert policy.split("; ")[-1] == f"script-src 'sha256-{digest}'"
+    assert source.count(f"<script>{SCRIPT}</script>") == 1
+    return source.replace(f"<script>{SCRIPT}</script>", "")
 
 
 class Page(HTMLParser):

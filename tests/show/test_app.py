@@ -6,20 +6,19 @@ import resource
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from browser import Page as Parsed
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import HOSTILE
 from PIL import Image
 
 import sclip_seg
 from sclip_seg.errors import InputError
-from sclip_seg.show.app import legend, session
-from sclip_seg.show.app.session import Found, Look, Session, Wish, open_picture, silent
+from sclip_seg.show.app import session
+from sclip_seg.show.app.session import Session, Wish, open_picture, silent
 from sclip_seg.toy.world import draw
 
 WORDS, GROUNDS = "tomato, brick; plum, leaf", "sand; water, snow, grass"
@@ -194,57 +193,64 @@ def test_what_is_told_while_a_picture_is_read_is_shown_without_its_place(tmp_pat
     ]
 
 
-def found_of(labels, classes, method="sclip", background=None):
-    palette = [[10 * c, 200, 0] for c in range(len(classes))]
-    return Found(method, np.array(labels, np.uint16), tuple(classes), palette, background)
-
-
-def test_legend_has_colours_and_shares():
-    classes = ("background", "egg", "kite", "egg", "leaf")
-    first = found_of([[0, 1, 1, 3]], classes, background=0)
-    second = found_of([[2, 1, 1, 1]], classes, "clip", background=0)
-    source = legend.legend([first, second])
-    parsed = Parsed(source)
-    assert [text for text in parsed.texts if text.strip()] == [
-        *("Share of the picture: sclip, then clip", "egg", "50 %", "75 %", "background", "25 %", "0 %"),
-        *("egg", "25 %", "0 %", "kite", "0 %", "25 %", "Nowhere: leaf."),
-    ]
-    swatches = [attrs.get("style") for tag, attrs in parsed.tags if tag == "span"]
-    assert swatches == [f"background: rgb({c}, 200, 0)" if c else None for c in (10, 0, 30, 20)]
-
-
-def test_words_of_users_stay_text():
-    found = found_of([[0]], (HOSTILE, f"absent {HOSTILE}"), HOSTILE)
-    for source in (
-        legend.legend([found]),
-        legend.status([HOSTILE], is_bad=True),
-        legend.attention((1, 2), [Look(HOSTILE, None, HOSTILE)]),
-    ):
-        parsed = Parsed(source)
-        assert not {tag for tag, _ in parsed.tags} & {"script", "img", "a"}
-        assert any(HOSTILE in text for text in parsed.texts)
-
-
 @pytest.fixture
 def page():
     """The page's handlers, without a server."""
+    from sclip_seg.show.app.examples import Example
     from sclip_seg.show.app.page import Page, Start
 
-    return Page(Session("cpu"), Start([], "toy", WORDS))
+    return Page(Session("cpu"), Start([Example(Path("scene.png"), WORDS, GROUNDS), Example(Path("bare.png"))], "toy"))
 
 
 def values_of(page, tmp_path):
     path = tmp_path / "scene.png"
     Image.fromarray(SCENE).save(path)
     fields = {page.picture: path, page.words: WORDS, page.background: "", page.backbone: "toy"}
-    return {**fields, page.first: "sclip", page.second: "none", page.opacity: 0.5, page.shown: None}
+    how = {page.opacity: 0.5, page.threshold: 0, page.shown: None}
+    return {**fields, **how, page.first: "sclip", page.second: "nothing"}
+
+
+def test_words_go_with_the_example_that_brought_them(page):
+    taken = page.take_example(SimpleNamespace(index=0))
+    assert (taken[page.words], taken[page.background]) == (WORDS, GROUNDS)
+    assert page.take_example(SimpleNamespace(index=1)) == {page.picture: "bare.png"}
+    for words, kept in ((WORDS, False), ("my dog", True)):
+        own = page.take_own({page.picture: "own.png", page.words: words, page.background: GROUNDS})
+        assert own == ({page.words: words} if kept else {page.words: "", page.background: ""})
+
+
+def test_a_class_is_switched_off_and_on(page, tmp_path):
+    values = values_of(page, tmp_path)
+    shown = page.run(values, progress=silent)[page.shown]
+    for index, off in ((1, {1}), (2, {1, 2}), (1, {2})):
+        done = page.switch({**values, page.shown: shown}, SimpleNamespace(_data={"index": index}))
+        shown = done[page.shown]
+        assert shown.off == off
+        assert done[page.legend].count('aria-pressed="false"') <= len(off)
+    for odd in (None, {}, {"index": 99}, {"index": "1"}, {"index": [1]}, {"index": float("nan")}, {"index": -1}):
+        assert page.switch({**values, page.shown: shown}, SimpleNamespace(_data=odd)) == {page.shown: shown}
+
+
+def test_files_to_download(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    values = values_of(page, tmp_path)
+    assert "press Run again" in page.write(values)[page.said]
+    values[page.shown] = page.run(values, progress=silent)[page.shown]
+    paths = [Path(path) for path in page.write(values)[page.files]["value"]]
+    assert [path.name for path in paths] == ["classes.txt", "sclip.labels.png", "sclip.overlay.png"]
+    assert paths[0].read_text() == "tomato\nbrick\nleaf\n"
+    assert np.array_equal(np.asarray(Image.open(paths[1])), values[page.shown].found[0].labels)
+    (path,) = page.write_scores(values, progress=silent)[page.files]["value"]
+    kept = np.load(path)
+    assert np.array_equal(kept["scores"].argmax(0), values[page.shown].found[0].labels)
+    assert kept["scores"].shape == (3, 72, 90)
 
 
 def test_one_computation_at_a_time_and_no_api(page):
     events = {event.fn.__name__: event for event in page.blocks.fns.values() if event.fn}
     assert {event.api_visibility for event in events.values()} == {"private"}
     computing = [name for name, event in events.items() if event.concurrency_id == "computing"]
-    assert sorted(computing) == ["change", "look_at_overlay", "look_at_upload", "run"]
+    assert sorted(computing) == ["change", "look_at_overlay", "look_at_upload", "run", "write", "write_scores"]
     assert {events[name].concurrency_limit for name in computing} == {1}
 
 

@@ -69,7 +69,7 @@ def upload(page, path):
     page.locator("#picture input[type=file]").set_input_files(path)
 
 
-def run(page, words=None, background=None):
+def run(page, words="tomato, lemon, leaf", background="sand; water"):
     for label, text in (("Words", words), ("Background words", background)):
         if text is not None:
             field(page, label).fill(text)
@@ -133,6 +133,85 @@ def test_from_a_picture_to_attention(page, scene):
     until(lambda: page.locator("#attention-0").count() == 0)  # of the run before
 
 
+def test_a_word_goes_off_and_the_pointer_and_files_tell_what_was_found(page, scene):
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    run(page)
+    page.locator(DRAWN).wait_for()
+    page.locator(DRAWN).scroll_into_view_if_needed()
+    size = page.locator(DRAWN).bounding_box()
+
+    def told_at_the_pointer():
+        for step in (0, 1):  # what is there to tell comes a moment after the picture
+            page.mouse.move(size["x"] + size["width"] / 2 + step, size["y"] + size["height"] / 4)
+        return page.locator("div.pointed").inner_text()
+
+    told = until(told_at_the_pointer, "a word at the pointer")
+    assert re.fullmatch(r"(tomato|lemon|leaf|background), score [01]\.\d\d", told)
+
+    before, switches = source(page, DRAWN), page.locator("#legend button")
+    switches.first.click()
+    until(lambda: source(page, DRAWN) != before)
+    assert switches.first.get_attribute("aria-pressed") == "false"
+    assert page.evaluate("document.activeElement.dataset.class") == switches.first.get_attribute("data-class")
+    for index in range(1, switches.count()):
+        switches.nth(index).click()
+        until(lambda index=index: switches.nth(index).get_attribute("aria-pressed") == "false")
+    until(lambda: np.array_equal(pixels(page, DRAWN), SCENE), "a bare picture")
+    switches.first.click()
+    until(lambda: not np.array_equal(pixels(page, DRAWN), SCENE), "a colour again")
+    page.get_by_label("number input for Lowest score").fill("1")
+    page.keyboard.press("Enter")
+    page.get_by_text("score below 1.00 (not painted)").wait_for()
+    until(lambda: np.array_equal(pixels(page, DRAWN), SCENE), "a bare picture")
+
+    page.get_by_role("button", name="Labels and overlays as files").click()
+    links = until(lambda: page.locator("#files a").all(), "files")
+    names = [link.get_attribute("href").rsplit("/", 1)[-1] for link in links]
+    assert names == ["classes.txt", *(f"{m}.{kind}.png" for m in ("sclip", "clip") for kind in ("labels", "overlay"))]
+    assert page.request.get(links[0].get_attribute("href")).text().split() == ["background", "tomato", "lemon", "leaf"]
+
+
+def test_words_of_an_example_do_not_go_with_a_picture_of_ones_own(page, scene):
+    page.locator("#examples button").nth(2).click()
+    page.get_by_text("The picture is").wait_for()
+    assert until(lambda: field(page, "Words").input_value(), "the example's words")
+    page.get_by_role("button", name="Remove Image").click()
+    upload(page, scene)
+    until(lambda: not field(page, "Words").input_value() and not field(page, "Background words").input_value())
+    assert "it only knows drawn scenes" in page.locator("#knows").inner_text()
+    page.get_by_label("Backbone").click()
+    page.get_by_role("option", name="openai_vit_b16", exact=True).click()
+    until(lambda: not page.locator("#knows").inner_text().strip())
+
+
+def test_programs_are_answered(page, scene):
+    """The service is the page's server: what it says of a scene is what the page would show."""
+    fields = {"words": "tomato, lemon", "background": "sand", "method": "sclip"}
+    given = {"name": "scene.png", "mimeType": "image/png", "buffer": scene.read_bytes()}
+    root = page.url.rstrip("/") + "/api"
+
+    def ask(name, **more):
+        return page.request.post(f"{root}/{name}", multipart={**fields, **more, "picture": given})
+
+    told = ask("classes").json()
+    assert [one["name"] for one in told["classes"]] == ["background", "tomato", "lemon"]
+    assert sum(one["share"] for one in told["classes"]) == pytest.approx(1)
+    labels = np.asarray(Image.open(io.BytesIO(ask("labels").body())))
+    assert labels.shape == SCENE.shape[:2]
+    assert np.bincount(labels.ravel(), minlength=3) / labels.size == pytest.approx(
+        [c["share"] for c in told["classes"]]
+    )
+    assert np.load(io.BytesIO(ask("scores").body()))["scores"].shape == (3, *labels.shape)
+    assert Image.open(io.BytesIO(ask("overlay").body())).height > len(labels)
+    assert "toy" in page.request.get(root).json()["backbones"]
+    for odd in ({"words": "a,,b"}, {"method": "../sclip"}, {"backbone": "none"}, {"words": " "}):
+        answer = ask("classes", **odd)
+        assert (answer.status, len(answer.json()["error"].splitlines())) == (400, 1)
+    assert page.request.post(f"{root}/labels", multipart=fields).status == 422
+    assert page.request.post(f"{root}/other", multipart=fields).status == 405
+
+
 def test_opacity_redraws(page, scene):
     upload(page, scene)
     page.get_by_text("The picture is").wait_for()
@@ -149,7 +228,7 @@ def test_a_click_before_any_run(page):
     page.locator("#examples button").nth(1).click()
     page.get_by_text("The picture is").wait_for()
     field(page, "Words").fill("")
-    page.get_by_label("Beside it").click()
+    page.get_by_label("Compare with").click()
     page.get_by_role("option", name="resclip", exact=True).click()
     look(page, "#picture .image-frame img", 0.5, 0.5)
     page.locator("#attention-0 img").wait_for()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sclip_seg.show.app import command as tool
+from sclip_seg.show.app import examples
 from sclip_seg.show.app.session import open_picture
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
@@ -69,18 +70,22 @@ def test_only_loopback_is_served_unless_asked_for():
 
 
 def test_drawn_examples_need_no_data(tmp_path):
-    paths = tool.drawn(tmp_path)
-    assert len(paths) >= 4
-    assert all(open_picture(path).pixels.std() > 10 for path in paths)
+    drawn = examples.drawn(tmp_path)
+    assert len(drawn) >= 4
+    assert all(open_picture(example.path).pixels.std() > 10 for example in drawn)
+    assert all(len(example.words.split(", ")) > 2 and example.background for example in drawn)
 
 
 def test_examples_of_a_folder(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt", *(f"c{i:02}.png" for i in range(20))):
         (tmp_path / name).write_bytes(b"")
-    paths = tool.pictures_of(Path(os.path.relpath(tmp_path)))
+    (tmp_path / "a.txt").write_text("dog; puppy, grass\nsky\n")
+    found = examples.examples_of(Path(os.path.relpath(tmp_path)))
+    paths = [example.path for example in found]
     assert [path.name for path in paths[:3]] == ["a.jpg", "b.PNG", "c00.png"]
-    assert len(paths) == tool.EXAMPLES
+    assert len(paths) == examples.MOST
     assert all(path.is_absolute() for path in paths)
+    assert [(one.words, one.background) for one in found[:2]] == [("dog; puppy, grass", "sky"), ("", "")]
 
 
 @pytest.mark.parametrize(

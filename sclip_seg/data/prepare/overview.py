@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ...drawing import GAP, LINE, overlay
 from ...files import as_png, write_atomically
 from ..bands import read_bands
+from ...lettering import cut, write
 from ..label_files import read_labels
 from .verify import Findings
 
@@ -41,7 +42,7 @@ def draw_overview(findings: Findings) -> Image.Image:
     for index, c in enumerate(sorted(present)):
         left, upper = GAP + index % entries * ENTRY, top + index // entries * LINE
         draw.rectangle((left, upper, left + 12, upper + 12), tuple(findings.palette[c]), "black")
-        draw.text((left + 18, upper), findings.classes[c][:20], "black", font)
+        write(draw, (left + 18, upper + 6), cut(findings.classes[c], 11, ENTRY - 24), (0, 0, 0), 11)
     return canvas
 
 

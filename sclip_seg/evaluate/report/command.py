@@ -7,16 +7,18 @@ page that needs nothing else), report.tex, cells.csv and classes.csv. What was
 measured with a memory has the same files of its own, in DIR/few_shot.
 
 The files may be anybody's: what stands in them is shown and never run, and one
-that cannot be used is named and left out. With --labels, pictures and labels
+that cannot be used is named and left out. The page shows the same few pictures
+under every method, from the label maps that lie beside the results. Pictures
 are taken from where the files say, but only below the working folder and the
-folders of --data, so that no page shows pictures that were not meant for it.
+folders of --data, so that no page shows pictures that were not meant for it;
+--pictures 0 leaves them out.
 """
 
 import argparse
 import math
 from pathlib import Path
 
-from ...command import Parser, at_least_one, percent, run
+from ...command import Parser, at_least_zero, percent, run
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -29,7 +31,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         nargs="*",
         metavar="DIR",
         type=Path,
-        help="show pictures, with the label maps of these --out folders of sclip-seg test; alone: all that are found",
+        help="pictures with the label maps of these folders only; without one: all, and a word where there are none",
     )
     parser.add_argument(
         "--data",
@@ -37,9 +39,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         type=Path,
         default=[Path("data")],
-        help="folders outside the working folder that --labels may show pictures from (default: data, and its links)",
+        help="folders outside the working folder that pictures may be shown from (default: data, and its links)",
     )
-    parser.add_argument("--pictures", type=at_least_one, default=4, metavar="N", help="how many (default: 4)")
+    parser.add_argument("--pictures", type=at_least_zero, default=4, metavar="N", help="how many; 0: none (default: 4)")
     parser.add_argument(
         "--tolerance",
         nargs=2,

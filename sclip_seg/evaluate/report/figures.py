@@ -7,6 +7,7 @@ from html import escape
 
 from .grid import Cell, Grid, Row, title_of
 from .tables import number
+from .words import SHORT
 
 WIDTH, BAR, STEP, TOP = 340, 12, 36, 6
 VALUE = 46  # room for a figure at the right of its bar
@@ -91,7 +92,7 @@ def _variant_bar(row: Row, cell: Cell) -> Bar:
 
 
 def _marked(name: str, marks: Sequence[str]) -> str:
-    return f"{name} [{', '.join(marks)}]" if marks else name
+    return f"{name} [{', '.join(SHORT[mark] for mark in marks)}]" if marks else name
 
 
 def _published(cell: Cell) -> float | None:

@@ -1,5 +1,10 @@
-"""The report as one HTML page: no scripts, nothing from elsewhere, every text escaped."""
+"""The report as one HTML page: nothing from elsewhere, every text escaped; a script of its own sorts tables by a click.
 
+The page says so to the browser (its policy): no other script in it would be run, whatever stands in a result file.
+"""
+
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -8,36 +13,44 @@ from .figures import Chart, ablation_charts, benchmark_charts
 from .grid import MARKS, Cell, Grid, Published, Row, title_of
 from .pictures import Gallery
 from .tables import classes_of, covers, number, pictures, signed, summary, used_marks
+from .words import MEANINGS, SHORT, About, title
 
-STYLE = Path(__file__).with_name("page.css")
+STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 
 
-def page(grid: Grid, galleries: Sequence[Gallery], tolerance: tuple[float, float]) -> str:
+def page(grid: Grid, galleries: Sequence[Gallery], tolerance: tuple[float, float], about: About | None = None) -> str:
     """The whole document. `tolerance`: up to which difference a figure agrees, and up to which it is near."""
     sections = [
         ("scores", "Measured beside published", _scores(grid, tolerance)),
+        ("pictures", "The same pictures under every method", "".join(map(_gallery, galleries))),
         ("bars", "Bars by benchmark", _charts(benchmark_charts(grid))),
         ("ablation", "Variants of one method", _charts(ablation_charts(grid))),
-        ("cells", "Every cell and its protocol", _cells(grid, tolerance)),
-        ("classes", "IoU by class", _classes(grid)),
-        ("pictures", "The same pictures under every method", "".join(map(_gallery, galleries))),
+        ("cells", "Every score and its protocol", _cells(grid, tolerance)),
+        ("classes", "Score of each class", _classes(grid)),
+        ("words", "What the words mean", _meanings()),
         ("warnings", "Left out", _list(escape(warning) for warning in grid.warnings)),
     ]
     sections = [section for section in sections if section[2]]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
-    body = "".join(f'<section id="{name}"><h2>{title}</h2>{html}</section>' for name, title, html in sections)
+    links = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections)
+    body = "".join(f'<section id="{name}"><h2>{heading}</h2>{html}</section>' for name, heading, html in sections)
+    policy = POLICY.format(base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode())
+    name = escape(title(grid))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sclip_seg: report</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>\n"
-        f"<body><h1>Report</h1><p>{escape(summary(grid))}.</p><nav>{links}</nav>\n{body}\n</body></html>\n"
+        f"<title>{name}: mIoU by sclip_seg</title><style>{STYLE}</style></head>\n"
+        f"<body><h1>{name}</h1><p>{escape(summary(grid))}. "
+        f"{escape((about or About()).line(len(grid.cells)))}</p><nav>{links}</nav>\n{body}\n"
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 
 def _scores(grid: Grid, tolerance: tuple[float, float]) -> str:
     """The main table: rows of one protocol each, a column a benchmark."""
     averages = any(row.average is not None for row in grid.rows)
-    header = ["method", *map(title_of, grid.datasets), *(["average", "which covers"] if averages else [])]
+    header = ["method", *map(title_of, grid.datasets), *(["average", "average over"] if averages else [])]
     best = {name: _best(grid, name) for name in grid.datasets}
     lines = []
     for row in grid.rows:
@@ -45,22 +58,22 @@ def _scores(grid: Grid, tolerance: tuple[float, float]) -> str:
         for name in grid.datasets:
             cell = row.cells.get(name)
             kind = "n best" if cell is not None and cell is best[name] else "n"
-            line.append(f'<td class="{kind}">{_score(cell, tolerance) if cell else ""}</td>')
+            line.append(_figure(_score(cell, tolerance) if cell else "", cell and cell.result.miou, kind))
         if averages:
-            line.append(f'<td class="n">{_average(row)}</td><td class="covers">{escape(covers(row))}</td>')
+            line.append(_figure(_average(row), row.average) + f'<td class="covers">{escape(covers(row))}</td>')
         lines.append(line)
     agree, near = tolerance
     legend = [
-        "mIoU in percent; below it the published figure and the difference: "
+        "mIoU in percent; below it what the paper reports, and the difference: "
         f'<span class="diff good">within {agree:g}</span> '
         f'<span class="diff near">within {near:g}</span> <span class="diff far">beyond</span> '
-        '<span class="diff apart">not comparable</span> (the cell is marked, or the source has another protocol)',
+        '<span class="diff apart">not comparable</span> (the score is marked, or the source has another protocol)',
         *(f"{_mark(mark)} {escape(MARKS[mark])}" for mark in used_marks(grid)),
-        "Bold: the highest of a column's complete cells, each by its own protocol.",
+        "Bold: the highest of a column's complete scores, each by its own protocol. A click on a head sorts.",
     ]
     if averages:
         legend.append(
-            "An average is over the complete cells of one row, which share a protocol; where averages cover other "
+            "An average is over the complete scores of one row, which share a protocol; where averages cover other "
             "benchmarks, they are not comparable."
         )
     return _table(header, lines, numeric_from=1, numeric_to=len(grid.datasets) + 2) + _list(legend)
@@ -108,7 +121,12 @@ def _average(row: Row) -> str:
 
 
 def _mark(mark: str) -> str:
-    return f'<span class="mark">{escape(mark)}</span>'
+    return f'<span class="mark">{escape(SHORT[mark])}</span>'
+
+
+def _figure(html: str, value: float | None, kind: str = "n") -> str:
+    """A cell with a number, by which a click on its head sorts."""
+    return f'<td class="{kind}" data-value="{"" if value is None else f"{value:.6f}"}">{html}</td>'
 
 
 def _charts(charts: Sequence[Chart]) -> str:
@@ -122,23 +140,25 @@ def _charts(charts: Sequence[Chart]) -> str:
 
 
 def _cells(grid: Grid, tolerance: tuple[float, float]) -> str:
-    """One line a cell: scores, cost, vocabulary, and the protocol with all published figures folded below."""
-    header = ["method", "benchmark", "mIoU", "foreground", "aAcc", "mAcc", "pictures", "s/picture", "vocabulary"]
-    lines = []
+    """Of each score: what else was counted, cost, words, and below them the protocol with all published figures."""
+    header = ["method", "benchmark", "mIoU", "without background", "pixels right", "found of a class", "pictures"]
+    header += ["seconds a picture", "class words"]
+    bodies = []
     for row, cell in grid.cells:
         r = cell.result
-        numbers = number(r.miou), number(r.foreground_miou), number(r.aacc), number(r.macc), pictures(cell)
         marks = " ".join(map(_mark, cell.marks))
-        lines.append(
-            [
-                _row_head(row),
-                f"<td>{escape(title_of(r.dataset))} {marks}</td>",
-                *(f'<td class="n">{value}</td>' for value in (*numbers, number(r.seconds, 3))),
-                f"<td>{escape(r.vocabulary)}</td>",
-                f'<td class="wide">{_protocol(cell)}{_sources(cell, tolerance)}</td>',
-            ]
-        )
-    return _table([*header, "protocol"], lines, numeric_from=2, numeric_to=8)
+        figures = [_figure(number(value), value) for value in (r.miou, r.foreground_miou, r.aacc, r.macc)]
+        line = [
+            _row_head(row),
+            f'<td data-value="{escape(title_of(r.dataset))}">{escape(title_of(r.dataset))} {marks}</td>',
+            *figures,
+            _figure(pictures(cell), r.images),
+            _figure(number(r.seconds, 3), r.seconds),
+            f"<td>{escape(r.vocabulary)}</td>",
+        ]
+        below = f'<td class="wide" colspan="{len(header)}"><div>{_protocol(cell)}{_sources(cell, tolerance)}</div></td>'
+        bodies.append(f"<tbody><tr>{''.join(line)}</tr><tr>{below}</tr></tbody>")
+    return _sheet(header, "".join(bodies), 2, 8, "sorted cells")
 
 
 def _protocol(cell: Cell) -> str:
@@ -146,7 +166,7 @@ def _protocol(cell: Cell) -> str:
     r = cell.result
     fields = " · ".join(f"<b>{escape(key)}</b> {escape(value)}" for key, value in r.protocol.items())
     return (
-        f"<details><summary>{escape(r.precision)}, {escape(r.device)}</summary>"
+        f"<details><summary>protocol: {escape(r.precision)}, {escape(r.device)}</summary>"
         f"<p><code>{fields}</code></p><p><small>{escape(str(r.path))}</small></p></details>"
     )
 
@@ -176,13 +196,20 @@ def _classes(grid: Grid) -> str:
             known = [iou for iou in ious if iou is not None]
             top = max(known) if len(known) > 1 and max(known) > 0 else None
             kinds = ["n best" if top is not None and iou == top else "n" for iou in ious]
-            cells = [f'<td class="{kind}">{number(iou)}</td>' for kind, iou in zip(kinds, ious, strict=True)]
+            cells = [_figure(number(iou), iou, kind) for kind, iou in zip(kinds, ious, strict=True)]
             lines.append([f'<th scope="row">{escape(name)}</th>', *cells])
-        marks = "; ".join(f"{row.title}: {', '.join(cell.marks)}" for row, cell in column if cell.marks)
+        marks = "; ".join(
+            f"{row.title}: {', '.join(SHORT[mark] for mark in cell.marks)}" for row, cell in column if cell.marks
+        )
         note = f'<p class="faint">{escape(marks)}</p>' if marks else ""
         title = f"{escape(title_of(dataset))} ({len(names)} classes)"
         html += f"<details><summary>{title}</summary>{note}{_table(header, lines, numeric_from=1)}</details>"
     return html
+
+
+def _meanings() -> str:
+    terms = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in MEANINGS.items())
+    return f"<dl>{terms}</dl>"
 
 
 def _gallery(gallery: Gallery) -> str:
@@ -197,10 +224,7 @@ def _gallery(gallery: Gallery) -> str:
         + "</tr>"
         for name, panels in zip(gallery.names, gallery.rows, strict=True)
     )
-    legend = "".join(
-        f'<li><span class="swatch" style="background:{colour}"></span>{escape(name)}</li>'
-        for name, colour in gallery.legend
-    )
+    legend = "".join(f"<li>{_swatch(colour)}{escape(name)}</li>" for name, colour in gallery.legend)
     return (
         f'<h3>{escape(gallery.title)}</h3><div class="box" tabindex="0"><table class="gallery">'
         f"<thead><tr>{header}</tr></thead><tbody>{lines}</tbody></table></div>"
@@ -208,14 +232,26 @@ def _gallery(gallery: Gallery) -> str:
     )
 
 
+def _swatch(colour: str) -> str:
+    """One that is struck out for what is not painted."""
+    return (
+        f'<span class="swatch" style="background:{colour}"></span>' if colour else '<span class="swatch bare"></span>'
+    )
+
+
 def _table(header: Sequence[str], lines: Iterable[Sequence[str]], numeric_from: int, numeric_to: int = 10**6) -> str:
     """A table that scrolls inside its box; `lines` hold ready cells."""
+    body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+    return _sheet(header, f"<tbody>{body}</tbody>", numeric_from, numeric_to)
+
+
+def _sheet(header: Sequence[str], bodies: str, numeric_from: int, numeric_to: int, kind: str = "sorted") -> str:
     heads = "".join(
         f'<th scope="col"{" class=n" if numeric_from <= index < numeric_to else ""}>{escape(name)}</th>'
         for index, name in enumerate(header)
     )
-    body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-    return f'<div class="box" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<table class="{kind}"><thead><tr>{heads}</tr></thead>{bodies}</table>'
+    return f'<div class="box" tabindex="0">{table}</div>'
 
 
 def _list(items: Iterable[str]) -> str:

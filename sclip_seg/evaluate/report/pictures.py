@@ -1,4 +1,4 @@
-"""The same few pictures under every method: label maps that sclip-seg test kept with --out.
+"""The same few pictures under every method: label maps that sclip-seg test kept, a few always, all with --out.
 
 `places` says which of the paths in a result file are followed.
 """
@@ -17,12 +17,14 @@ from PIL import Image
 from ...data.loading import read_picture
 from ...drawing import overlay
 from ...errors import InputError
+from ..work_folder import SAMPLES
 from .gather import NAME, Result, Warn
 from .grid import Grid, title_of
 from .places import LARGEST, Allowed, Places, places, saved_to
 
 SIDE = 200  # pixels of a panel's longer side
 OPACITY = 0.8
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def kept_labels(grid: Grid, allowed: Allowed) -> list[Path]:
     for _, cell in grid.cells:
         told = saved_to(cell.result)
         folders = [told] if told and allowed.holds(told) else []
-        folders.append(cell.result.path.parent / "labels")
+        folders += [cell.result.path.parent / name for name in ("labels", SAMPLES)]
         found += [folder for folder in folders if _maps(folder)][:1]
     return found
 
@@ -119,7 +121,9 @@ def _gallery(
         if len(rows) == count:
             break
     known = [c for c in sorted(occurring) if c < len(data.classes)]
-    legend = [(data.classes[c], "#{:02x}{:02x}{:02x}".format(*data.palette[c])) for c in known]
+    bare = background_of(data)
+    legend = [(f"{data.classes[c]} (not painted)", "") for c in known if c == bare]
+    legend += [(data.classes[c], "#{:02x}{:02x}{:02x}".format(*data.palette[c])) for c in known if c != bare]
     if not rows:
         warn(f"{title}: the label maps belong to no picture in {data.pictures}")
     return Gallery(title, names, rows, legend) if rows else None
@@ -137,8 +141,13 @@ def _panels(picture: Path, label: Path, maps: list[tuple[str, Path]], data: Plac
         present |= {int(c) for c in np.unique(labels)}
         fits = labels.shape == pixels.shape[:2]  # CLIPtrase's own protocol cuts a square out
         below = pixels if fits else np.full((*labels.shape, 3), 255, np.uint8)
-        panels.append(_panel(title, overlay(below, labels, data.palette, OPACITY)))
+        panels.append(_panel(title, overlay(below, labels, data.palette, OPACITY, background_of(data))))
     return panels, present
+
+
+def background_of(data: Places) -> int | None:
+    """The class that is left unpainted, by its name, which is the same everywhere."""
+    return data.classes.index(BACKGROUND) if BACKGROUND in data.classes else None
 
 
 def _panel(title: str, pixels: np.ndarray) -> Panel:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from .grid import MARKS, Cell, Grid, Row, expected, title_of
+from .words import About, title
 
 CELL_FIELDS = (
     *("method", "backbone", "variant", "dataset", "miou", "published", "difference", "source", "published_protocol"),
@@ -60,9 +61,10 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def markdown(grid: Grid) -> str:
+def markdown(grid: Grid, about: About) -> str:
     """The whole report as Markdown tables."""
-    lines = ["# Report", "", f"{summary(grid)}. mIoU in percent; measured / published (difference).", ""]
+    lines = [f"# {_md(title(grid))}", "", f"{summary(grid)}. {_md(about.line(len(grid.cells)))}", ""]
+    lines += ["mIoU in percent; measured / published (difference).", ""]
     header = ["method", "backbone", *map(title_of, grid.datasets), "average", "published average", "average covers"]
     body = [
         [

@@ -12,6 +12,7 @@ from .page import page
 from .pictures import galleries, kept_labels
 from .places import Allowed
 from .tables import cells_csv, classes_csv, latex, markdown, summary
+from .words import About
 
 FEW_SHOT = "few_shot"  # the folder of what was measured with labelled pictures at hand, beside the others'
 
@@ -24,28 +25,30 @@ def report(options: argparse.Namespace) -> None:
         told.append(message)
         print(f"warning: {message}", file=sys.stderr)
 
-    results = gather(options.folders or [Path("work_dirs")], warn)
+    places = options.folders or [Path("work_dirs")]
+    results = gather(places, warn)
     few_shot = [result for result in results if result.few_shot]
     results = [result for result in results if not result.few_shot]
     for kind, folder in ((results, options.out), (few_shot, options.out / FEW_SHOT)):
         if kind:
-            write(options, kind, folder, told, warn)
+            write(options, kind, folder, About(places), told, warn)
 
 
-def write(options: argparse.Namespace, results: list[Result], out: Path, told: list[str], warn: Warn) -> None:
+def write(
+    options: argparse.Namespace, results: list[Result], out: Path, about: About, told: list[str], warn: Warn
+) -> None:
     """The files of results that may stand in one table."""
     grid = build(results, load(), warn)
-    shown = []
-    if options.labels is not None:
-        allowed = Allowed(options.data)
+    allowed, shown = Allowed(options.data), []
+    if options.pictures:
         folders = options.labels or kept_labels(grid, allowed)
-        if not folders:
-            warn("no label maps beside the results: run sclip-seg test with --out")
+        if not folders and options.labels is not None:
+            warn("no label maps beside the results: sclip-seg test keeps a few, and all with --out")
         shown = galleries(grid, folders, options.pictures, allowed, warn)
     grid.warnings = told
     texts = {
-        "report.md": markdown(grid),
-        "report.html": page(grid, shown, tuple(options.tolerance)),
+        "report.md": markdown(grid, about),
+        "report.html": page(grid, shown, tuple(options.tolerance), about),
         "report.tex": latex(grid),
         "cells.csv": cells_csv(grid),
         "classes.csv": classes_csv(grid),

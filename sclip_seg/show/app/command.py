@@ -21,18 +21,13 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from PIL import Image
-
 from ...choices import CONFIGS, choices
 from ...command import Parser, at_least_one, run
 from ...errors import InputError, near
-from ...toy.world import GROUNDS, THINGS, draw
+from .examples import Example, drawn, examples_of
 from .folder import Uploads, own_folder
 from .guard import Names, is_loopback
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-EXAMPLES = 12  # of a folder
-SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
 OLDEST_GRADIO = 6, 31  # seen to ask nobody but its own server; 6.2 was seen to ask others
 
 
@@ -43,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; 0.0.0.0 serves the network")
     parser.add_argument("--name", action="append", default=[], help="another name that the page is called by")
     parser.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="what the page opens with")
-    parser.add_argument("--examples", type=Path, metavar="DIR", help="example pictures; default: drawn scenes")
+    parser.add_argument("--examples", type=Path, metavar="DIR", help="pictures, NAME.txt with words; default: drawn")
     parser.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows; default: the fastest")
     return parser.parse_args(arguments)
 
@@ -58,7 +53,7 @@ def open_page(options: argparse.Namespace, leaves: bool = False) -> None:
     """Serves until it is ended, by Ctrl-C or a signal, which is no failure; then the process `leaves` if it is so."""
     with ended_by_signals():
         check(options)
-        given = pictures_of(options.examples) if options.examples else []
+        given = examples_of(options.examples) if options.examples else []
         try:
             with listening(options.host, options.port) as listener, own_folder() as folder:
                 serve_page(options, listener, given, folder)
@@ -128,7 +123,7 @@ def bare_address(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") and len(host) > 2 else host
 
 
-def serve_page(options: argparse.Namespace, listener: socket.socket, given: list[Path], folder: Path) -> None:
+def serve_page(options: argparse.Namespace, listener: socket.socket, given: list[Example], folder: Path) -> None:
     """Serves the page until it is ended; uploads, and drawn examples where none are given, lie in `folder`."""
     examples = given or drawn(folder)
     uploads = Uploads(folder / "uploads")
@@ -138,8 +133,7 @@ def serve_page(options: argparse.Namespace, listener: socket.socket, given: list
     from .server import application, serve
     from .session import Session
 
-    fields = {} if given else dict(words=", ".join(THINGS), background=", ".join(GROUNDS))
-    page = Page(Session(options.device), Start(examples, options.backbone, **fields))
+    page = Page(Session(options.device), Start(examples, options.backbone))
     uploads.keep()
     host = bare_address(options.host)
     if not is_loopback(host):
@@ -147,22 +141,6 @@ def serve_page(options: argparse.Namespace, listener: socket.socket, given: list
     names = Names(host, [socket.gethostname(), *options.name])
     shown = f"[{host}]" if ":" in host else host
     line = f"the page is at http://{shown}:{options.port} (Ctrl-C ends it)"
-    app = application(page, names, uploads, examples)
+    app = application(page, names, uploads, [example.path for example in examples])
     gc.freeze()  # what is loaded stays: it is not gone through while the page is served, nor when it ends
     serve(app, listener, line)
-
-
-def pictures_of(folder: Path) -> list[Path]:
-    """The first pictures of a folder. Raises InputError where there are none."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"--examples {folder} is no folder with pictures ({', '.join(sorted(SUFFIXES))})")
-    return [path.resolve() for path in paths[:EXAMPLES]]
-
-
-def drawn(folder: Path) -> list[Path]:
-    """Scenes of the toy world, as files in `folder`."""
-    paths = [folder / f"scene_{index}.png" for index in range(len(SCENES))]
-    for index, (path, (height, width)) in enumerate(zip(paths, SCENES, strict=True)):
-        Image.fromarray(draw(7, index, height, width, count=(4, 6), two_grounds=1.0).image).save(path)
-    return paths

@@ -6,7 +6,7 @@ A page that is served to this machine can still be asked by any other page that 
 * the Host must be a name of this page (`Names`), whatever the port, which an SSH tunnel changes;
 * the Origin, where a browser sends one, must be that of the page, port included;
 * what a browser says to come from another page is refused, unless it is a link that the user followed;
-* only what the page itself does is answered: reading, uploads, and the few calls of `CALLS`;
+* only what the page itself does is answered: reading, uploads, the few calls of `CALLS`, and those of `SERVICE`;
 * nothing makes the server fetch an address, which gradio would in two places.
 """
 
@@ -20,6 +20,7 @@ from .folder import Uploads
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
 CALLS = {f"{API}/{name}" for name in ("queue/join", "cancel", "reset")}
+SERVICE = {f"/api/{name}" for name in ("classes", "labels", "overlay", "scores")}  # pictures in, results out
 MESSAGE = 1 << 20  # bytes of a call
 ENVELOPE = 1 << 16  # bytes around an upload's content
 HEADERS = [(b"x-frame-options", b"SAMEORIGIN"), (b"cross-origin-resource-policy", b"same-origin")]
@@ -78,7 +79,7 @@ class Guard:
             if "://" in path:
                 raise Refused(404, "this page fetches no addresses")
             await self.app(scope, receive, send)
-        elif scope["method"] == "POST" and path == UPLOAD:
+        elif scope["method"] == "POST" and path in (UPLOAD, *SERVICE):
             await self._upload(scope, receive, send)
         elif scope["method"] == "POST" and path in CALLS:
             await self.app(scope, _again(await _message(receive), receive), send)

@@ -2,65 +2,58 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from gradio.components import Component
 
 from ...choices import CONFIGS, choices
 from ...errors import InputError
+from .downloads import labels_and_overlays, scores
+from .examples import Example, what_it_knows
 from .folder import AGE
-from .legend import attention, head, legend, status
-from .session import Found, Picture, Session, Wish, open_picture
+from .found import NOBODY, Found
+from .legend import attention, head, legend, note, pointed, status, told_at
+from .parts import SIDES, Values, filled, html, magnification, panel
+from .session import Picture, Session, Wish, open_picture, told_of
 
-CSS = (Path(__file__).parent / "page.css").read_text()
-NOTHING = "none"
+CSS, LEGEND, POINTER = ((Path(__file__).parent / name).read_text() for name in ("page.css", "legend.js", "pointer.js"))
+NOTHING = "nothing"
 METHODS = "sclip", "clip"  # what the page opens with
-SHOWN = 640  # pixels; browsers show small pictures small
-SIDES = range(2)  # methods side by side
 COMPUTING = dict(concurrency_id="computing", concurrency_limit=1, api_visibility="private")
 AT_ONCE = dict(show_progress="hidden", api_visibility="private")
 PROGRESS = gr.Progress()  # gradio puts the event's own in its place
-Values = dict[Component, object]
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the page opens with: example pictures, and the fields' contents."""
+    """What the page opens with: example pictures with their words, and a backbone."""
 
-    examples: Sequence[Path]
+    examples: Sequence[Example]
     backbone: str
-    words: str = ""
-    background: str = ""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the last run found in its picture (H, W, 3); the opacity only draws it anew."""
+    """What the last run was asked and found in its picture (H, W, 3); all else only draws it anew.
+
+    `off`: classes whose colours are taken off the picture.
+    """
 
     picture: np.ndarray
+    wish: Wish
     found: list[Found]
-
-
-def theme() -> gr.Theme:
-    """The plain one, with fonts of the reader's machine, so that none is fetched, and hints dark enough to read."""
-    plain = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    return plain.set(
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-        input_placeholder_color="*neutral_500",
-    )
+    off: frozenset[int] = NOBODY
 
 
 class Page:
     """The page, not yet served: `blocks`. Each event's handler takes and gives values by component."""
 
     def __init__(self, session: Session, start: Start) -> None:
-        self.session, self.paths = session, start.examples
+        self.session, self.given = session, start.examples
         with gr.Blocks(title="sclip_seg", analytics_enabled=False, fill_width=True) as self.blocks:
-            _html(head())
+            html(head())
             with gr.Row():
                 with gr.Column(scale=2, min_width=300):
                     self._lay_out_fields(start)
@@ -76,8 +69,8 @@ class Page:
         # gradio's own opens the file, and fails beyond our handlers where it is no picture.
         self.picture.preprocess = lambda upload: upload and upload.path
         self.examples = gr.Gallery(
-            [str(path) for path in self.paths],
-            label="Examples",
+            [str(example.path) for example in self.given],
+            label="Examples, each with its words",
             columns=4,
             object_fit="contain",
             allow_preview=False,
@@ -86,55 +79,83 @@ class Page:
             buttons=[],
         )
         self.words = gr.Textbox(
-            start.words,
             label="Words",
             info="Commas between classes, semicolons between synonyms.",
             placeholder="cat, dog; puppy, grass",
         )
         self.background = gr.Textbox(
-            start.background,
             label="Background words",
-            info="They make one class more; may be empty.",
+            info="They make one class more, which is left unpainted; may be empty.",
             placeholder="wall, floor, sky",
         )
         with gr.Row():
             self.first = gr.Dropdown(have["method"], value=METHODS[0], label="Method", min_width=120)
-            self.second = gr.Dropdown([NOTHING, *have["method"]], value=METHODS[1], label="Beside it", min_width=120)
+            self.second = gr.Dropdown([NOTHING, *have["method"]], value=METHODS[1], label="Compare with", min_width=120)
             self.backbone = gr.Dropdown(have["backbone"], value=start.backbone, label="Backbone", min_width=120)
+        self.knows = html(note(what_it_knows(start.backbone)), "knows")
         self.button = gr.Button("Run", variant="primary")
         self.fields = {self.picture, self.words, self.background, self.first, self.second, self.backbone}
 
     def _lay_out_results(self) -> None:
-        self.said = _html(status([]), "status")
+        self.said = html(status([]), "status")
         with gr.Row():
-            self.overlays = [_panel(f"overlay-{side}", "shown picked") for side in SIDES]
-        self.opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity of the colours", visible=False)
-        self.legend = _html("", "legend")
-        self.title = _html("", "attention")
+            self.overlays = [panel(f"overlay-{side}", "shown picked") for side in SIDES]
+        with gr.Row(visible=False) as self.how:
+            self.opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity of the colours", min_width=240)
+            self.threshold = gr.Slider(0, 1, 0, step=0.05, label="Lowest score that is painted", min_width=240)
+        self.legend = html("", "legend", LEGEND)
+        self.pointed = html("", "pointed", POINTER)
+        self.title = html("", "attention")
         with gr.Row():
-            self.looks = [_panel(f"attention-{side}", "shown") for side in SIDES]
+            self.looks = [panel(f"attention-{side}", "shown") for side in SIDES]
+        with gr.Row(visible=False) as self.to_save:
+            self.save = gr.Button("Labels and overlays as files", size="sm", min_width=240)
+            self.save_scores = gr.Button("All scores as files", size="sm", min_width=240)
+        self.files = gr.File(label="To download", visible=False, interactive=False, elem_id="files")
         self.shown = gr.State(time_to_live=AGE)
 
     def _wire(self) -> None:
         looked = [self.said, self.title, *self.looks]
-        outcome = [*looked, self.shown, self.opacity, self.legend, *self.overlays]
-        asked = {*self.fields, self.shown, self.opacity}
+        drawn = [self.shown, self.legend, *self.overlays]
+        outcome = [*looked, *drawn, self.how, self.pointed, self.to_save, self.files]
+        drawing = {self.shown, self.opacity, self.threshold}
+        asked = {*self.fields, *drawing}
         computing = dict(show_progress_on=self.said, **COMPUTING)
         for event in (self.button.click, self.words.submit, self.background.submit):
             event(self.run, asked, outcome, **computing)
         self.picture.select(self.look_at_upload, asked, looked, **computing)
         for overlay in self.overlays:
             overlay.select(self.look_at_overlay, asked, looked, **computing)
-        self.examples.select(self.take_example, None, self.picture, **AT_ONCE)
+        fields = [self.picture, self.words, self.background]
+        self.examples.select(self.take_example, None, fields, **AT_ONCE)
+        self.picture.input(self.take_own, {*fields}, fields[1:], **AT_ONCE)
+        self.backbone.change(self.say_what_it_knows, {self.backbone}, self.knows, **AT_ONCE)
         # In the same line as the computing, so that a run that is still going on does not come after it.
         self.picture.change(self.change, {self.picture}, outcome, show_progress="hidden", **COMPUTING)
-        self.opacity.change(self.draw, {self.shown, self.opacity}, self.overlays, **AT_ONCE)
+        for slider in (self.opacity, self.threshold):
+            slider.change(self.draw, drawing, drawn, **AT_ONCE)
+        self.legend.click(self.switch, drawing, drawn, **AT_ONCE)
+        self.save.click(self.write, drawing, [self.said, self.files], **computing)
+        self.save_scores.click(self.write_scores, drawing, [self.said, self.files], **computing)
 
     def take_example(self, at: gr.SelectData) -> Values:
-        """An example becomes the picture."""
-        if not (isinstance(at.index, int) and 0 <= at.index < len(self.paths)):
+        """An example becomes the picture, and its words, if it has some, the words."""
+        if not (isinstance(at.index, int) and 0 <= at.index < len(self.given)):
             return {}
-        return {self.picture: str(self.paths[at.index])}
+        example = self.given[at.index]
+        words = {self.words: example.words, self.background: example.background} if example.words else {}
+        return {self.picture: str(example.path), **words}
+
+    def take_own(self, values: Values) -> Values:
+        """A picture of the visitor's own: words that an example brought do not go with it."""
+        words = values[self.words], values[self.background]
+        brought = any(words == (example.words, example.background) for example in self.given)
+        is_own = values[self.picture] and brought
+        return {self.words: "", self.background: ""} if is_own else {self.words: values[self.words]}
+
+    def say_what_it_knows(self, values: Values) -> Values:
+        """What the chosen backbone can and cannot, where that is little."""
+        return {self.knows: note(what_it_knows(values[self.backbone]))}
 
     def change(self, values: Values) -> Values:
         """Another picture: what was found in the one before goes."""
@@ -146,25 +167,60 @@ class Page:
         """The overlays and the legend."""
 
         def compute() -> Values:
-            picture = _opened(values[self.picture])
-            found, notes = self.session.run(picture.pixels, self._wish(values), progress)
-            shown = Shown(picture.pixels, found)
+            picture, wish = _opened(values[self.picture]), self._wish(values)
+            found, notes = self.session.run(picture.pixels, wish, progress)
             return {
                 **self._nothing_looked_at(),
-                **self.draw({self.shown: shown, self.opacity: values[self.opacity]}),
+                **self.draw({**values, self.shown: Shown(picture.pixels, wish, found)}),
                 self.said: status([*picture.notes, *notes]),
-                self.shown: shown,
-                self.opacity: gr.update(visible=True),
-                self.legend: legend(found),
+                self.pointed: pointed(found),
+                **{part: gr.update(visible=True) for part in (self.how, self.to_save)},
             }
 
         return {**self._nothing_found(), **self._in_words(compute)}
 
     def draw(self, values: Values) -> Values:
-        """The overlays of the last run."""
-        shown = values[self.shown]
-        found = shown.found if shown else []
-        return _filled(self.overlays, [(one.method, one.over(shown.picture, values[self.opacity])) for one in found])
+        """The overlays and the legend of the last run, with the opacity and the threshold as they now are."""
+        shown, threshold = values[self.shown], values[self.threshold]
+        if shown is None:
+            return {**filled(self.overlays, []), self.shown: None, self.legend: ""}
+        overlays = [
+            (one.method, one.over(shown.picture, values[self.opacity], shown.off, threshold)) for one in shown.found
+        ]
+        told = legend(shown.found, shown.off, threshold)
+        return {**filled(self.overlays, overlays), self.shown: shown, self.legend: told}
+
+    def switch(self, values: Values, at: gr.EventData) -> Values:
+        """A class of the legend was clicked: its colour goes off the picture, or comes back."""
+        shown, index = values[self.shown], (at._data or {}).get("index")
+        if shown is None or index not in range(len(shown.found[0].classes)):
+            return {self.shown: shown}
+        return self.draw({**values, self.shown: replace(shown, off=shown.off ^ {index})})
+
+    def write(self, values: Values) -> Values:
+        """Label maps as found, overlays as shown, and the list of classes, to download."""
+
+        def compute() -> Values:
+            shown = self._last(values)
+            files = labels_and_overlays(shown.picture, shown.found, values[self.threshold])
+            return {self.said: status(["The files are below."]), self.files: gr.update(value=files, visible=True)}
+
+        return self._in_words(compute)
+
+    def write_scores(self, values: Values, progress: gr.Progress = PROGRESS) -> Values:
+        """The scores of all classes, computed again, to download."""
+
+        def compute() -> Values:
+            shown = self._last(values)
+            files = scores(self.session.predictions(shown.picture, shown.wish, progress))
+            return {self.said: status(["The files are below."]), self.files: gr.update(value=files, visible=True)}
+
+        return self._in_words(compute)
+
+    def _last(self, values: Values) -> Shown:
+        if values[self.shown] is None:  # the page was open while the server was started anew
+            raise InputError("what was found is gone: press Run again")
+        return values[self.shown]
 
     def look_at_upload(self, values: Values, at: gr.SelectData, progress: gr.Progress = PROGRESS) -> Values:
         """Attention of a point of the picture as it was uploaded."""
@@ -179,19 +235,17 @@ class Page:
         """Attention of a point of the picture that was run on."""
 
         def compute() -> Values:
-            if values[self.shown] is None:  # the page was open while the server was started anew
-                raise InputError("what was found is gone: press Run again")
-            picture = values[self.shown].picture
-            x, y = (int(part) // magnification(picture) for part in _point(at))
-            return self._look(picture, (y, x), values, progress)
+            shown = self._last(values)
+            x, y = (int(part) // magnification(shown.picture) for part in _point(at))
+            done = self._look(shown.picture, (y, x), values, progress)
+            return {**done, self.said: status([_below(y, x), *told_at(shown.found, y, x)])}
 
         return {**self._nothing_looked_at(), **self._in_words(compute)}
 
     def _look(self, pixels: np.ndarray, point: tuple[int, int], values: Values, progress: gr.Progress) -> Values:
         looks = self.session.look(pixels, point, self._wish(values), progress)
         panels = [(f"{look.method}: attention", look.image) for look in looks if look.image is not None]
-        said = status([f"Below: what the point x={point[1]}, y={point[0]} looks at."])
-        return {self.said: said, self.title: attention(point, looks), **_filled(self.looks, panels)}
+        return {self.said: status([_below(*point)]), self.title: attention(point, looks), **filled(self.looks, panels)}
 
     def _wish(self, values: Values) -> Wish:
         pair = values[self.first], values[self.second]
@@ -202,20 +256,23 @@ class Page:
         """What it computes, or a status line with the user's mistake or the machine's limit."""
         try:
             return compute()
-        except (InputError, OSError) as error:
-            line = str(error)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and "out of memory" not in str(error):
+        except Exception as error:
+            line = told_of(error)
+            if line is None:
                 raise
-            line = "out of memory: take a smaller picture or a smaller backbone"
         return {self.said: status([line], is_bad=True)}
 
     def _nothing_found(self) -> Values:
-        gone = {self.shown: None, self.opacity: gr.update(visible=False), self.legend: ""}
-        return {**gone, **_filled(self.overlays, []), **self._nothing_looked_at()}
+        hidden = {part: gr.update(visible=False) for part in (self.how, self.to_save)}
+        gone = {self.shown: None, self.legend: "", self.pointed: "", self.files: gr.update(value=None, visible=False)}
+        return {**gone, **hidden, **filled(self.overlays, []), **self._nothing_looked_at()}
 
     def _nothing_looked_at(self) -> Values:
-        return {self.title: "", **_filled(self.looks, [])}
+        return {self.title: "", **filled(self.looks, [])}
+
+
+def _below(y: int, x: int) -> str:
+    return f"Below: what the point x={x}, y={y} looks at."
 
 
 def _opened(path: str | None) -> Picture:
@@ -231,32 +288,3 @@ def _point(at: gr.SelectData) -> tuple[float, float]:
     if len(point) != 2 or not all(isinstance(part, int | float) and abs(part) < 1e6 for part in point):
         raise InputError("that is no point of the picture")
     return tuple(point)
-
-
-def magnification(picture: np.ndarray) -> int:
-    """How many pixels a side of the page stand for one of a small picture (H, W, 3)."""
-    return max(1, round(SHOWN / max(picture.shape[:2])))
-
-
-def _html(text: str, name: str | None = None) -> gr.HTML:
-    return gr.HTML(text, elem_id=name, apply_default_css=False)
-
-
-def _panel(name: str, kinds: str) -> gr.Image:
-    # PNG: no compression may add colours that mean nothing.
-    return gr.Image(
-        visible=False, interactive=False, format="png", elem_id=name, elem_classes=kinds.split(), buttons=["fullscreen"]
-    )
-
-
-def _filled(panels: Sequence[gr.Image], pictures: Sequence[tuple[str, np.ndarray]]) -> Values:
-    """Updates: titled pictures in the first panels, the others hidden."""
-    filled = {panel: gr.update(value=None, visible=False) for panel in panels}
-    shown = (
-        gr.update(value=_magnified(pixels), label=title, alt_text=title, visible=True) for title, pixels in pictures
-    )
-    return filled | dict(zip(panels, shown, strict=False))
-
-
-def _magnified(picture: np.ndarray) -> np.ndarray:
-    return picture.repeat(magnification(picture), axis=0).repeat(magnification(picture), axis=1)

@@ -12,7 +12,9 @@ from fastapi import FastAPI
 
 from .folder import Uploads
 from .guard import Guard, Names
-from .page import CSS, Page, theme
+from .page import CSS, Page
+from .parts import theme
+from .rest import routes
 
 SWEEP = 60  # seconds between looks at the folder
 WAITING = 32  # computations in line; further ones are told so
@@ -25,8 +27,10 @@ def application(page: Page, names: Names, uploads: Uploads, readable: Iterable[P
     """The page as an ASGI application. `readable`: files outside the folder of uploads that may be looked at."""
     blocks = page.blocks.queue(api_open=False, max_size=WAITING)
     blocks.state_session_capacity = SESSIONS
+    app = FastAPI(**UNDOCUMENTED)
+    app.include_router(routes(page.session, uploads.folder, page.backbone.value))
     app = gr.mount_gradio_app(
-        FastAPI(**UNDOCUMENTED),
+        app,
         blocks,
         path="/",
         theme=theme(),

@@ -1,9 +1,10 @@
 """What the page computes: a picture and words in, labels and attention out. It knows no page."""
 
 import os
+import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,13 @@ import cv2
 import numpy as np
 
 from ...data.loading import read_picture
-from ...drawing import overlay, shares
 from ...errors import InputError
 from ...registry import Parts, one_of_each
 from ...towers.together import Together, sharing
 from ...words.read import split_words
 from ..heat import heat
-from ..predictor import Predictor, load
+from ..predictor import Prediction, Predictor, load
+from .found import Found
 
 LONG_SIDE = 2048  # pixels; larger pictures are scaled down, since labels are computed at the picture's own size
 PACKAGE = Path(__file__).parents[2]
@@ -63,26 +64,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a method found: `labels` (H, W) of K `classes`, in `palette`'s colours; `background` stays unpainted."""
-
-    method: str
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    palette: list[list[int]]
-    background: int | None
-
-    def over(self, picture: np.ndarray, opacity: float) -> np.ndarray:
-        """The picture (H, W, 3) under the colours of its classes."""
-        return overlay(picture, self.labels, self.palette, opacity, self.background)
-
-    @property
-    def shares(self) -> list[float]:
-        """Of all pixels, class by class; two classes of one name stay two."""
-        return [share for _, share in sorted(shares(self.labels, len(self.classes)))]
-
-
-@dataclass(frozen=True)
 class Look:
     """What a point looks at under a method: a picture of it (H, W, 3), or why there is none."""
 
@@ -92,10 +73,13 @@ class Look:
 
 
 class Session:
-    """Pictures and words in, labels and attention out; the last few models stay in memory. One caller at a time."""
+    """Pictures and words in, labels and attention out; the last few models stay in memory. One caller at a time.
+
+    Further ones wait for `turn`.
+    """
 
     def __init__(self, device: str | None = None, kept: int = KEPT) -> None:
-        self.device, self.kept = device, kept
+        self.device, self.kept, self.turn = device, kept, threading.RLock()
         self.models: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
         self.parts = Parts()
 
@@ -113,25 +97,33 @@ class Session:
     def run(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> tuple[list[Found], list[str]]:
         """What each method finds in a picture (H, W, 3) uint8 RGB, and what a user should know about the words."""
         found = []
+        with heard() as notes:
+            for method, prediction in self._predictions(picture, wish, report):
+                found.append(Found.of(method, prediction))  # its score maps, which are large, are not kept
+        return found, notes
+
+    def predictions(self, picture: np.ndarray, wish: Wish, report: Report = silent) -> dict[str, Prediction]:
+        """By method, with all scores of a picture (H, W, 3) uint8 RGB, which are large."""
+        with heard():
+            return dict(self._predictions(picture, wish, report))
+
+    def _predictions(self, picture: np.ndarray, wish: Wish, report: Report) -> Iterator[tuple[str, Prediction]]:
         check(wish)
         words = split_words(wish.words)  # refuses what is wrong with them before models are loaded; reads no file
         background = split_words(wish.background) if wish.background.strip() else None
-        with heard() as notes, sharing(Together()):
+        with self.turn, sharing(Together()):
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: loading")
                 model = self.model(method, wish.backbone)
                 model.set_words(words, background)
                 report((index + 0.5) / len(wish.methods), f"{method}: computing")
-                prediction = model(picture)
-                labels = prediction.labels.astype(np.uint16)  # its score maps, which are large, are not kept
-                found.append(Found(method, labels, prediction.classes, prediction.palette, prediction.background))
-        return found, notes
+                yield method, model(picture)
 
     def look(self, picture: np.ndarray, point: tuple[int, int], wish: Wish, report: Report = silent) -> list[Look]:
         """What a point (y, x) of a picture looks at under each method; words are needed by those with feedback only."""
         looks = []
         check(wish)
-        with heard(), sharing(Together()):
+        with self.turn, heard(), sharing(Together()):
             for index, method in enumerate(wish.methods):
                 report(index / len(wish.methods), f"{method}: attention")
                 model = self.model(method, wish.backbone)
@@ -157,24 +149,37 @@ def check(wish: Wish) -> None:
         raise InputError(f"these are {count} words, and this page takes {MOST_WORDS}")
 
 
-def open_picture(path: str | Path | None) -> Picture:
-    """The file, scaled down to `LONG_SIDE`. Raises InputError, in words, where there is none or it cannot be read."""
+def told_of(error: Exception) -> str | None:
+    """What a visitor is told of a mistake of his, or a limit of the machine; None for a fault of ours."""
+    if isinstance(error, InputError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error)):
+        return "out of memory: take a smaller picture or a smaller backbone"
+    return None
+
+
+def open_picture(path: str | Path | None, called: str | None = None) -> Picture:
+    """The file, scaled down to `LONG_SIDE`. Raises InputError, in words, where there is none or it cannot be read.
+
+    `called`: what it is to a visitor; the file's name unless given.
+    """
     if not path:
         raise InputError("there is no picture: upload one, paste one, or take an example")
+    called = called or Path(path).name
     if not os.path.isfile(path):
-        raise InputError(f"{Path(path).name} cannot be read as a picture: it is no longer kept here; give it again")
+        raise InputError(f"{called} cannot be read as a picture: it is no longer kept here; give it again")
     try:
         with heard() as told:
             pixels = read_picture(path)[..., ::-1]
     except InputError as error:  # its message names the upload's place on this machine, which tells a user nothing
-        reason = str(error).rsplit("cannot be read: ", 1)[-1].replace(str(path), Path(path).name)
-        raise InputError(f"{Path(path).name} cannot be read as a picture: {reason}") from error
+        reason = str(error).rsplit("cannot be read: ", 1)[-1].replace(str(path), called)
+        raise InputError(f"{called} cannot be read as a picture: {reason}") from error
     size = pixels.shape[:2]
     scale = LONG_SIDE / max(size)
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in size)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    told = [line.replace(str(path), Path(path).name) for line in told]
+    told = [line.replace(str(path), called) for line in told]
     return Picture(np.ascontiguousarray(pixels), size, tuple(told))
 
 
