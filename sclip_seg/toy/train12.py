@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import write_atomically
+from . import curve
 from .pool import Batch, Pool, batch
 from .probe import probe
 from .train import LARGEST_LOGIT_SCALE, weights
 from .train_command import TOY
-from .training import THREADS, Descent, save
+from .training import Descent, save
 
 RATE, WARMUP, COOLDOWN = 1e-3, 150, 0.2  # of the optimizer; the last is a share of the steps
 PATCHES, SEEN = 64, 32  # of a view; how many of them are seen until the cooldown, which halves a step's cost
@@ -85,6 +86,7 @@ class Training:
         torch.save(kept, self._checkpoint.with_suffix(".partial"))
         os.replace(self._checkpoint.with_suffix(".partial"), self._checkpoint)
         write_atomically(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        curve.draw(self.log, self.folder / "log.svg")
 
     def run(self) -> None:
         """All steps that are not yet taken."""
@@ -187,7 +189,7 @@ def encode_captions(model: torch.nn.Module, tokens: Tensor) -> Tensor:
 
 def make(options: argparse.Namespace) -> None:
     """Trains to the end, and writes the weights."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(options.threads)
     training = Training(options)
     training.run()
     save(training.state(), options.out)

@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS
 from trees import BENCHMARKS, CONFIGS, dataset_settings
 
 from sclip_seg.errors import InputError
+from sclip_seg.toy import rich_world
 from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.words.vocabulary import Vocabulary, shipped
 
@@ -62,6 +63,8 @@ COUNTS = {
     "ade20k_corrclip": (150, 150),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
+    "toy_rich": (25, 32),
+    "toy_rich_stuff": (32, 32),
     "toy_stuff": (18, 18),
 }
 FAULTY = {"coco_object_bg26", "coco_object_bg17", "coco_object_itaclip", "coco_object_lposs"}
@@ -84,6 +87,8 @@ def test_every_list_is_shipped_and_counted():
 def test_the_toy_lists_name_what_is_drawn():
     assert load("toy").classes == (GROUNDS, *((thing,) for thing in THINGS))
     assert load("toy_stuff").queries == THINGS + GROUNDS
+    assert load("toy_rich").classes == (rich_world.GROUNDS, *((thing,) for thing in rich_world.THINGS))
+    assert load("toy_rich_stuff").queries == rich_world.NAMES
 
 
 @pytest.mark.parametrize("name", COUNTS)
