@@ -34,7 +34,7 @@ WORDS = {
     "parity": ("sclip_seg.measure.parity_command", "hold the methods against outputs of the official codes"),
     "gpu-check": ("sclip_seg.measure.gpu.command", "checks and measures on a GPU, in one go"),
     "toy-world": ("sclip_seg.toy.make", "draw the toy benchmark"),
-    "toy-demo": ("sclip_seg.toy.demo_command", "every method on the toy benchmark, offline"),
+    "toy-demo": ("sclip_seg.toy.demo_command", "methods on the toy benchmark, offline"),
     "toy-ranks": ("sclip_seg.toy.ranks_command", "hold the toy benchmark's ranking against the papers'"),
     "toy-train": ("sclip_seg.toy.train_command", "train the toy tower"),
     "toy-guide-train": ("sclip_seg.toy.train_guide_command", "train the toy guide"),

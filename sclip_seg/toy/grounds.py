@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 
 
-def smooth_noise(random, height, width, cell):
+def smooth_noise(random: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:
     """(H, W) float32 noise of unit size that varies over about `cell` pixels."""
     coarse = random.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def fine_noise(random, height, width):
+def fine_noise(random: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(H, W) float32 noise of unit size, each pixel its own."""
     return random.standard_normal((height, width), dtype=np.float32)
 
 

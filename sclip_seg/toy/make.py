@@ -10,10 +10,9 @@ from PIL import Image
 
 from ..command import Parser, at_least_one, at_least_zero, run
 from ..errors import InputError
-from . import rich_world, world
+from . import WORLDS, rich_world, world
 from .world import WINDOW, Scene
 
-WORLDS = ("toy", "toy_rich")
 FOLDERS = ("images/val", "labels/val", "labels_stuff/val")
 MADE_WITH = "made_with.json"
 

@@ -8,6 +8,7 @@ import pytest
 
 from sclip_seg.toy import captions, make, pool, rich_world, world
 from sclip_seg.toy.rich_world import GROUNDS, NAMES, THINGS, draw
+from sclip_seg.words.vocabulary import Vocabulary
 
 SCENES = [draw(0, index, 96, 128, (3, 8)) for index in range(12)]
 
@@ -24,6 +25,12 @@ def test_it_holds_what_was_asked_of_it():
     assert len(GROUNDS) == 8
     assert {*THINGS} > {*world.THINGS}
     assert {*GROUNDS} > {*world.GROUNDS}
+
+
+def test_the_toy_lists_name_what_is_drawn():
+    for name, drawn in (("toy", world), ("toy_rich", rich_world)):
+        assert Vocabulary.load(name).classes == (drawn.GROUNDS, *((thing,) for thing in drawn.THINGS))
+        assert Vocabulary.load(f"{name}_stuff").queries == drawn.THINGS + drawn.GROUNDS
 
 
 @pytest.mark.parametrize("scene", SCENES)
