@@ -24,9 +24,9 @@ from ..files import write_atomically
 from . import curve
 from .pool import Batch, Pool, batch
 from .probe import probe
-from .train import LARGEST_LOGIT_SCALE, weights
+from .train import LARGEST_LOGIT_SCALE
 from .train_command import TOY
-from .training import Descent, save
+from .training import Descent, halved, save
 
 RATE, WARMUP, COOLDOWN = 1e-3, 150, 0.2  # of the optimizer; the last is a share of the steps
 PATCHES, SEEN = 64, 32  # of a view; how many of them are seen until the cooldown, which halves a step's cost
@@ -116,8 +116,10 @@ class Training:
         tqdm.write(json.dumps(self.log[-1]))
 
     def state(self) -> dict[str, Tensor]:
-        """The model's weights as they are shipped."""
-        return weights(self.model, self.heard)
+        """The model's weights as they are shipped: in half precision, with the embeddings of what captions used."""
+        state, heard = halved(self.model), torch.tensor(sorted(self.heard))
+        rows = state["token_embedding.weight"][heard.to(get_device())]
+        return state | {"token_embedding.weight": rows, "token_embedding.heard": heard.int()}
 
     def step(self, given: Batch) -> tuple[float, float]:
         """One step of the optimizer: its loss, and the share of views that put a caption of their own first."""

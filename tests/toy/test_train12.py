@@ -2,12 +2,16 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sclip_seg.errors import InputError
+from sclip_seg.towers import checkpoint, weights
+from sclip_seg.towers.layouts import EMBEDDING, HEARD, as_open_clip
 from sclip_seg.toy import curve, pool, train12
 from sclip_seg.toy.rich_world import THINGS
 
@@ -104,3 +108,31 @@ def test_the_towers_read_as_open_clip_reads(trained):
         every = torch.arange(64).expand(2, -1)
         assert torch.allclose(train12.encode_pictures(model, pictures, every), model.encode_image(pictures), atol=1e-5)
         assert torch.allclose(train12.encode_captions(model, tokens[:, :8]), model.encode_text(tokens), atol=1e-5)
+
+
+def test_what_is_shipped_is_small_and_read_as_it_was(trained, tmp_path):
+    training = trained[0]
+    save_file(training.state(), tmp_path / "toy12.safetensors")
+    assert (tmp_path / "toy12.safetensors").stat().st_size < 15e6
+    model = weights.build_clip("toy12")
+    weights.load(model, checkpoint.read(tmp_path / "toy12.safetensors"), tmp_path / "toy12.safetensors", "toy12")
+    own = training.model.state_dict()
+    for name, tensor in model.state_dict().items():
+        if name != "token_embedding.weight":
+            assert torch.equal(tensor, own[name].half().float()), name
+    heard = torch.zeros(len(model.token_embedding.weight), dtype=torch.bool)
+    heard[sorted(training.heard)] = True
+    assert torch.equal(model.token_embedding.weight[heard], own["token_embedding.weight"][heard].half().float())
+    assert not model.token_embedding.weight[~heard].any()
+
+
+@pytest.mark.parametrize(
+    ("heard", "message"),
+    [([1], "embeddings for"), ([1, 49408], "has not"), ([0.5, 1.0], "embeddings for"), ([-1, 0], "has not")],
+)
+def test_a_file_whose_tokens_do_not_fit_is_refused(heard, message):
+    state = {"visual.class_embedding": torch.zeros(2), EMBEDDING: torch.zeros(2, 3), HEARD: torch.tensor(heard)}
+    with pytest.raises(InputError, match=message):
+        as_open_clip(state, Path("a.safetensors"))
+    with pytest.raises(InputError, match="without"):
+        as_open_clip({key: value for key, value in state.items() if key != EMBEDDING}, Path("a.safetensors"))
