@@ -9,7 +9,7 @@ INSTALLED := .venv/installed.stamp
 OLDEST := .venv-oldest/installed.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo demo-all app parity speed check format test-oldest clean
+.PHONY: help install test demo demo-all app parity speed docs check format test-oldest clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ parity: $(INSTALLED)  ## compare with the official codes' outputs: make parity P
 
 speed: $(INSTALLED)  ## what a picture costs beside the bare vision transformer
 	.venv/bin/python tools/speed.py
+
+docs: $(INSTALLED)  ## build the documentation into work_dirs/site, and look for broken links
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build
 
 check: $(INSTALLED)  ## lint, and see that every file is formatted
 	.venv/bin/ruff check .

@@ -4,6 +4,7 @@ A word's command line is a module on the shelves, imported when the word is know
 libraries that this needs, are imported when the arguments are read.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ WORDS = {
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
     "regions": ("sclip_seg.evaluate.regions_command", "find the regions of a dataset's pictures ahead"),
     "region-bank": ("sclip_seg.evaluate.region_bank_command", "make a bank of regions from a folder of pictures"),
+    "remember": ("sclip_seg.evaluate.remember_command", "remember a few labelled pictures, to find what they show"),
     "convert-zsseg": ("sclip_seg.evaluate.convert_zsseg_command", "zsseg's published checkpoint for transformers"),
     "convert-scan": ("sclip_seg.evaluate.convert_scan_command", "SCAN's published checkpoint for transformers"),
     "reproduce": ("sclip_seg.evaluate.grid.command", "run a paper's table, or any grid of methods and datasets"),
@@ -34,6 +36,7 @@ WORDS = {
     "parity": ("sclip_seg.measure.parity_command", "hold the methods against outputs of the official codes"),
     "gpu-check": ("sclip_seg.measure.gpu.command", "checks and measures on a GPU, in one go"),
     "toy-world": ("sclip_seg.toy.make", "draw the toy benchmark"),
+    "toy-words": ("sclip_seg.toy.words_command", "words found and things remembered in the toy world, offline"),
     "toy-demo": ("sclip_seg.toy.demo_command", "methods on the toy benchmark, offline"),
     "toy-ranks": ("sclip_seg.toy.ranks_command", "hold the toy benchmark's ranking against the papers'"),
     "toy-train": ("sclip_seg.toy.train_command", "train the toy tower"),
@@ -44,6 +47,8 @@ USAGE = "usage: sclip-seg WORD ... (sclip-seg WORD --help says what a word takes
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the word's work; 0 after help, 2 after a word that there is not."""
+    if "_ARGCOMPLETE" in os.environ and (completed := import_module("sclip_seg.completion").word([*WORDS])):
+        return import_module(WORDS[completed][0]).main([])
     word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if word in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {name:<16} {line}" for name, (_, line) in WORDS.items())]))

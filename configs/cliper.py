@@ -63,7 +63,8 @@ if axes["backbone"] == "toy":  # trained on pictures of 64 pixels: in larger one
     crop, stride = 64, 32
 window = dict(crop=crop, stride=stride, batch=4)
 
-protocol = dict(short_side=336, logit_scale=1, templates=templates)
+protocol = dict(short_side=336, templates=templates)
+own = dict(logit_scale=1, window=window)  # a dataset's scale is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(
@@ -79,7 +80,7 @@ model = dict(
             normalise=axes["dataset"] in ("voc21", "toy"),
         )
     ],
-    **(protocol | _base_.settings | published | dict(window=window)),
+    **(protocol | _base_.settings | published | own),
 )
 test_dataloader = dict(dataset=_base_.dataset)
 del (
@@ -97,5 +98,6 @@ del (
     crop,
     stride,
     whole,
+    own,
     window,
 )

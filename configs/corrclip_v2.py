@@ -13,6 +13,10 @@ if _base_.axes["backbone"] != "toy":
     tail["guide"] = dict(
         type="TimmGuide", arch="vit_large_patch16_radio_v3.c_radio", pretrained="timm", positions="gem"
     )
-own = {"cityscapes": dict(vocabulary="cityscapes_corrclip2", short_side=784)}.get(_base_.axes["dataset"], {})
+own = {
+    "cityscapes": dict(vocabulary="cityscapes_corrclip2", short_side=784),
+    "context459": dict(vocabulary="context459_corrclip"),
+    "ade847": dict(short_side=448),
+}.get(_base_.axes["dataset"], {})
 model = dict(backbone=dict(tail=dict(_delete_=True, **tail)), **own)
 del tail, own

@@ -28,14 +28,15 @@ graph = dict(neighbours=400, power=3.0, sigma=0.01)
 if axes["backbone"] == "toy":  # pictures a third as large, and a guide whose similarities are near to 1 or 0
     guide, graph = _base_.toy_guide, dict(neighbours=100, power=12.0, sigma=0.03)
 
-protocol = dict(short_side=448, window=dict(crop=224, stride=112), logit_scale=1)
+protocol = dict(short_side=448, window=dict(crop=224, stride=112))
+own = dict(logit_scale=1)  # of propagated labels; a dataset's is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="MaskCLIP", residual=True, mlp=True), positions="maskclip"),
     text_cache="work_dirs/text_bank",
     stages=[dict(type="LPOSS", guide=guide, alpha=0.95, steps=10, **graph)],
     refine=["ClassMaximum"],
-    **(protocol | _base_.settings | published),
+    **(protocol | _base_.settings | own | published),
 )
 test_dataloader = dict(dataset=_base_.dataset)
-del guide, graph
+del guide, graph, own

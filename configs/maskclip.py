@@ -12,7 +12,8 @@ _base_ = [
 axes = dict(method="maskclip", backbone="{{$SCLIP_BACKBONE:openai_vit_b16}}", dataset="{{$SCLIP_DATASET:voc21}}")
 
 # What the official configs change from one benchmark to the next. They read whole pictures and know VOC20,
-# Context59, COCO-Stuff and Cityscapes; their own class names are not among our vocabularies (see the README).
+# Context59, COCO-Stuff and Cityscapes; their own class names are not among our vocabularies
+# (docs/measurements/figures.md).
 published = dict(
     voc20=dict(vocabulary="voc20_plain"),
     context59=dict(short_side=520, long_side=520),

@@ -44,14 +44,15 @@ published = dict(
     ),
 ).get(axes["dataset"], {})
 
-protocol = dict(short_side=448, window=large, logit_scale=None)
+protocol = dict(short_side=448, window=large)
+own = dict(logit_scale=None)  # of probabilities; a dataset's is of cosines
 model = dict(
     type="OpenVocabSegmentor",
     backbone=dict(tail=dict(type="RADSeg", attention=dict(type="scra", sharpness=10.0), aggregation=10.0)),
     text_cache="work_dirs/text_bank",
     stages=[dict(type="Probabilities", scale=100)],
     refine=[dict(type="Presence", threshold=0.5, of="probabilities", at="pixels")],
-    **(protocol | _base_.settings | names | published.get("mid", {})),
+    **(protocol | _base_.settings | own | names | published.get("mid", {})),
 )
 test_dataloader = dict(dataset=_base_.dataset)
-del names, small, large
+del names, small, large, own

@@ -12,9 +12,9 @@ from .moved import keep_old_names
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .show.predictor import Prediction, Predictor, load
+    from .show.predictor import AutoWords, Prediction, Predictor, load
 
-__all__ = ["Prediction", "Predictor", "__version__", "load"]
+__all__ = ["AutoWords", "Prediction", "Predictor", "__version__", "load"]
 
 SHELVES = ("words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show", "measure")
 

@@ -6,11 +6,12 @@ of such weights (activation, statistics) is taken from who published them.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .choices import CONFIGS, choices, method_file
 from .errors import InputError, near
 from .handed_in import existing
 
@@ -38,6 +39,18 @@ def check(axis: str, name: str, have: list[str]) -> None:
         raise InputError(f"there is no config {name} for the {axis}{near(Path(name).stem, have)}")
     if set(name) & {'"', "'", "\\", "\n", "{", "}"}:
         raise InputError(f"the path {name!r} has quotes, braces or backslashes, which no config can name")
+
+
+def check_chosen(
+    methods: Iterable[str | Path] = (), datasets: Iterable[str | None] = (), backbones: Iterable[str | None] = ()
+) -> None:
+    """Raises InputError for a name that there is not, as `load_config` will; None is the default of an axis."""
+    folders = {method_file(method).parent for method in methods} or {CONFIGS}
+    for have in map(choices, folders):
+        for axis, names in (("dataset", datasets), ("backbone", backbones)):
+            for name in names:
+                if name is not None:
+                    check(axis, name, have[axis])
 
 
 @contextmanager

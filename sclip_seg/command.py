@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from . import completion
 from .errors import InputError, warn_once
 
 BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141
@@ -25,6 +26,12 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("epilog", STATUSES)
         super().__init__(**settings)
+
+    def parse_args(self, *arguments: object) -> argparse.Namespace:
+        """As argparse's; answers a shell that asks what may follow."""
+        if completion.is_asked():
+            completion.answer(self)
+        return super().parse_args(*arguments)
 
     def error(self, message: str) -> None:
         self.exit(BAD_INPUT, f"error: {one_line(message)} ({self.prog} --help shows the options)\n")
@@ -57,6 +64,15 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
         if told is None:
             raise
         return failed(told)
+
+
+def refuses(check: Callable[[], object]) -> bool:
+    """Whether a check that needs no library raises InputError: then `run` tells it before any is loaded."""
+    try:
+        check()
+    except InputError:
+        return True
+    return False
 
 
 def failed(message: Exception | str) -> int:
@@ -99,6 +115,17 @@ def percent(text: str) -> float:
     number = _number(text, float, 0, "a number from 0 to 100")
     if number > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
+    return number
+
+
+def share(text: str) -> float:
+    """For argparse: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number
 
 

@@ -18,7 +18,7 @@ from .choices import method_file as method_file
 from .choices import names_in as names_in
 from .errors import InputError, near
 from .options import put
-from .registry import ATTENTION, GUIDES, REGIONS, STAGES, STEPS, TAILS
+from .registry import ATTENTION, GUIDES, REGIONS, RERANKERS, STAGES, STEPS, TAILS
 from .settings import Count, Natural, NonNegative, Range, Seed, check, check_settings, parameters
 
 AXES = {"dataset": "SCLIP_DATASET", "backbone": "SCLIP_BACKBONE"}
@@ -135,7 +135,7 @@ KINDS = {
     "resume": Literal[False],
     "load_from": None,
 }
-OWN_SHELVES = (ATTENTION, GUIDES, REGIONS, STAGES, STEPS, TAILS)
+OWN_SHELVES = (ATTENTION, GUIDES, REGIONS, RERANKERS, STAGES, STEPS, TAILS)
 # Where a config names a type, and the shelf it stands on. The dataset's own keys are `data_check`'s.
 SHELVES = {
     "model": MODELS,
@@ -150,6 +150,7 @@ SHELVES = {
     "model.refine": STEPS,
     "model.refine.guide": GUIDES,
     "model.refine.regions": REGIONS,
+    "model.refine.reranker": RERANKERS,
     "test_dataloader.sampler": DATA_SAMPLERS,
     "test_dataloader.dataset.pipeline": TRANSFORMS,
     "test_pipeline": TRANSFORMS,
@@ -255,7 +256,7 @@ def _read(path: Path, chosen: dict[str, str | None]) -> Config:
     logger.setLevel("WARNING")  # mmengine reports every variable that it puts in
     try:
         os.environ.update({AXES[axis]: name for axis, name in chosen.items() if name is not None})
-        return Config.fromfile(path)
+        return Config.fromfile(path, format_python_code=False)  # yapf takes longer than a small run
     except InputError:
         raise
     except Exception as error:

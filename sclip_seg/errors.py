@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-LISTED = 30  # names; more of them help nobody
+LISTED = 60  # names; more of them help nobody
 
 
 class InputError(ValueError):

@@ -3,8 +3,8 @@
 `ATTENTION` holds functions `(QKV, **options) -> Attention | Tensor (N, heads, T, T)`: the weights a patch
 gives to the others. `TAILS` holds modules that read the end of the network, `GUIDES` second models that a
 method may ask, `REGIONS` those who find a picture's regions, `STAGES` what acts on a picture's scores before they are
-stitched, `STEPS` the refinements of score maps and labels. Building an attention binds its options, and whatever is
-built is held against the annotations of its settings (`settings.py`) first.
+stitched, `STEPS` the refinements of score maps and labels, `RERANKERS` whom one of these may ask. Building an attention
+binds its options, and whatever is built is held against the annotations of its settings (`settings.py`) first.
 """
 
 import inspect
@@ -21,7 +21,19 @@ from mmengine.registry import MODELS, Registry, build_from_cfg
 from .errors import InputError
 from .settings import check_settings
 
-__all__ = ["ATTENTION", "GUIDES", "MODELS", "REGIONS", "STAGES", "STEPS", "TAILS", "Parts", "one_of_each", "only_one"]
+__all__ = [
+    "ATTENTION",
+    "GUIDES",
+    "MODELS",
+    "REGIONS",
+    "RERANKERS",
+    "STAGES",
+    "STEPS",
+    "TAILS",
+    "Parts",
+    "one_of_each",
+    "only_one",
+]
 
 T = TypeVar("T")
 
@@ -128,3 +140,4 @@ STAGES = Shelf(
 STEPS = Shelf(
     "step", scope="mmseg", build_func=_build_reader, locations=["sclip_seg.picture.refine", "sclip_seg.methods"]
 )
+RERANKERS = Shelf("reranker", scope="mmseg", build_func=_build_guide, locations=["sclip_seg.picture.refine.image_text"])

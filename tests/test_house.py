@@ -37,8 +37,8 @@ SHELVES = {
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
-    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL"},
-    "words": {"torch", "open_clip", "safetensors", "tqdm"},
+    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL", "argcomplete"},
+    "words": {"torch", "open_clip", "timm", "safetensors", "tqdm"},
     "towers": {"torch", "open_clip", "timm", "safetensors", "huggingface_hub"},
     "regions": {"torch", "numpy", "cv2", "safetensors", "transformers", "skimage", "faiss"},
     "methods": {"torch", "numpy", "cv2", "scipy", "sklearn", "torchvision"},

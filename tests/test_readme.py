@@ -1,4 +1,4 @@
-"""What a newcomer reads first: the README's Python examples run, and every tool's --help fits a terminal."""
+"""What a newcomer reads first: Python examples of README and pages run, and every tool's --help fits a terminal."""
 
 import re
 import runpy
@@ -11,22 +11,35 @@ from PIL import Image
 
 import sclip_seg
 import sclip_seg_cli
+from sclip_seg.choices import choices
 from sclip_seg.toy.world import draw
 from sclip_seg_cli import WORDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{path.stem}: {block.splitlines()[0][:40]}")
+    for path in PAGES
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    if not re.match(r"# \w+/", block)  # a file to be written, which test_docs.py runs with its test
+]
 TOOLS = sorted((ROOT / "tools").glob("*.py"))
 
 
-def test_the_readme_has_examples():
-    assert any("sclip_seg.load" in block for block in BLOCKS)
-    assert any("inference_model" in block for block in BLOCKS)
+def test_the_readme_has_examples_and_is_read_in_three_minutes():
+    assert "sclip_seg.load" in README
+    assert "inference_model" in README
+    assert README.count("\n") < 150
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0][:40])
-def test_examples_of_the_readme_run(block, tmp_path, monkeypatch):
+def test_the_readme_names_every_method_once():
+    table = README.split("| what they change | methods |", 1)[1].split("\n\n", 1)[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(choices(ROOT / "configs")["method"])
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_examples_of_the_pages_run(block, tmp_path, monkeypatch):
     """With the toy backbone where none or OpenAI's is named."""
     monkeypatch.chdir(tmp_path)
     for variable in ("SCLIP_BACKBONE", "SCLIP_DATASET"):
@@ -36,13 +49,16 @@ def test_examples_of_the_readme_run(block, tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     Image.fromarray(draw(1, 4, 72, 96, count=(4, 6)).image).save("picture.jpg")
     with torch.random.fork_rng():
-        exec(compile(block.replace("openai_vit_b16", "toy"), "README.md", "exec"), {})
+        exec(compile(block.replace("openai_vit_b16", "toy"), "a page", "exec"), {})
 
 
-def test_what_the_readme_shows_is_there():
-    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
-    assert shown
-    assert [path for path in shown if not (ROOT / path).is_file()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_page_shows_or_names_is_there(page):
+    """Pages that are made while the site is built are looked for there (`make docs`)."""
+    made = ("reference/", "data.md", "changes.md")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    inner = [link for link in links if "://" not in link and not link.removeprefix("../").startswith(made)]
+    assert [link for link in inner if not (page.parent / link).is_file()] == []
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)

@@ -1,5 +1,8 @@
 """What is loaded when: no library for a help, all of it for a method, and mmseg knows our parts by whatever way."""
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,19 @@ from sclip_seg.towers.frozen import DTYPES
 ROOT = Path(__file__).parents[1]
 SLOW = ("torch", "torchvision", "mmseg", "mmcv", "open_clip", "timm", "transformers", "sklearn", "scipy", "matplotlib")
 LIMIT = 2.0  # seconds of a processor
+MISTAKEN = [
+    ["demo", "picture.jpg"],
+    ["demo", "picture.jpg", "--classes", "cat", "--method", "sclop"],
+    ["test", "sclop"],
+    ["test", "sclip", "nacl1p"],
+    ["test", "sclip", "--dataset", "voc"],
+    ["label", "photos", "--classes", "cat", "--format", "png", "--out", "labels", "--backbone", "vit"],
+    ["attention", "cat.jpg", "--points", "1,1", "--methods", "sclop"],
+    ["reproduce", "--methods", "sclip", "--datasets", "voc"],
+    ["rank-templates", "sclip", "--dataset", "voc", "--pictures", "photos", "--out", "experts.json"],
+    ["regions", "voc"],
+    ["region-bank", "photos", "--out", "bank.safetensors", "--auxiliary", "vit"],
+]
 
 
 def fresh(code: str) -> str:
@@ -41,16 +57,51 @@ for word in sclip_seg_cli.WORDS:
     loaded = sys.modules.keys() & {set(SLOW)}
     assert not loaded, (word, loaded)
 assert sclip_seg_cli.main(["list"]) == 0
-try:
-    sclip_seg_cli.main(["demo", "picture.jpg"])
-except SystemExit as ended:
-    assert ended.code == 2
+for mistaken in {MISTAKEN}:
+    try:
+        status = sclip_seg_cli.main(mistaken)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2, mistaken
 assert not sys.modules.keys() & {set(SLOW)}
 print(time.process_time())
 """)
     assert f"usage: sclip-seg {next(iter(sclip_seg_cli.WORDS))}" in told
     assert " ".join(told.split()).count(" ".join(command.STATUSES.split())) == len(sclip_seg_cli.WORDS)
     assert float(told.split()[-1]) < LIMIT
+
+
+COMPLETED = {
+    "sclip-seg te": ["test"],
+    "sclip-seg test nac": ["naclip"],
+    "sclip-seg test naclip --data": ["--dataset"],
+    "sclip-seg test naclip --dataset vo": ["voc20", "voc21"],
+    "sclip-seg demo cat.jpg --backbone openai_vit_l": ["openai_vit_l14", "openai_vit_l14_336"],
+    "sclip-seg label photos --format ": ["png", "coco", "yolo", "labelstudio", "npz"],
+    "sclip-seg tset nac": [],
+}
+
+
+ASK = """
+ask() {
+    COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9 COMP_CWORD=1 COMPREPLY=()
+    _python_argcomplete sclip-seg
+    echo ${COMPREPLY[@]}
+}
+"""
+
+
+def test_a_shell_is_told_what_may_follow():
+    """By argcomplete's own function of the shell."""
+    register = Path(sys.executable).with_name("register-python-argcomplete")
+    if not (register.is_file() and shutil.which("bash")):
+        pytest.skip("there is no bash, or no argcomplete, here")
+    script = [f'eval "$({register} sclip-seg)"', ASK, *(f"ask {shlex.quote(line)}" for line in COMPLETED)]
+    path = f"{register.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PATH": path}
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [*COMPLETED.values()], done.stderr
 
 
 def test_the_public_names_are_there_before_they_are_loaded():

@@ -99,7 +99,8 @@ class FolderDataset(BaseSegDataset):
     255 is the value of a class, unless given. With `reduce_zero_label`, 0 is ignored too and value i is class i - 1.
     `ann_file` lists the NAMEs of a split, one a line. `vocabulary` is what
     `Vocabulary.load` takes; each class is named by its first query, and the class of index `background` (None
-    for none) "background". Raises InputError.
+    for none) "background". `bands` says which bands of the pictures, counted from 1, are red, green and blue;
+    `classes_of_interest` are averaged in a mean of their own. Raises InputError.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class FolderDataset(BaseSegDataset):
         reduce_zero_label: bool = False,
         ignore_index: LabelValue | None = None,
         background: Natural | None = None,
+        bands: tuple[Count, Count, Count] | list[Count] | None = None,
+        classes_of_interest: Sequence[Natural] | None = None,
         indices: Count | Sequence[Natural] | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
@@ -126,6 +129,14 @@ class FolderDataset(BaseSegDataset):
         if ignore_index is None:
             ignore_index = default_ignore(len(names) + int(reduce_zero_label))
         LabelRule(reduce_zero_label, ignore=ignore_index).check(len(names))
+        if bands is not None and len(bands) != 3:
+            raise InputError(f"bands={bands!r} are not three: those of red, green and blue, counted from 1")
+        self.bands = bands
+        interest = {} if classes_of_interest is None else {"classes_of_interest": list(classes_of_interest)}
+        if interest and not set(classes_of_interest) <= set(range(len(names))):
+            raise InputError(
+                f"classes_of_interest={interest['classes_of_interest']} go beyond the {len(names)} classes"
+            )
         super().__init__(
             data_root=data_root,
             data_prefix={"img_path": pictures, "seg_map_path": labels},
@@ -136,6 +147,7 @@ class FolderDataset(BaseSegDataset):
                 "classes": tuple(names),
                 "palette": make_palette(len(names)),
                 "ignore_index": ignore_index,
+                **interest,
             },
             ignore_index=ignore_index,
             reduce_zero_label=reduce_zero_label,

@@ -84,14 +84,15 @@ def load_data_list(dataset: BaseSegDataset) -> list[dict]:
     if absent and hasattr(dataset, "picture_suffixes"):  # else the file that would be it is known by its name
         raise InputError(f"list file {dataset.ann_file}: no picture {absent[0]} in {pictures}")
     meta = dataset.metainfo
-    ignored = {"ignore_index": meta["ignore_index"]} if "ignore_index" in meta else {}
+    more = {"ignore_index": meta["ignore_index"]} if "ignore_index" in meta else {}
+    more |= {"bands": dataset.bands} if getattr(dataset, "bands", None) else {}
     return [
         {
             "img_path": os.path.join(pictures, found.get(name, name + suffixes[0])),
             **({} if labels is None else {"seg_map_path": label_path(labels, name, dataset.seg_map_suffix)}),
             "label_map": dataset.label_map,
             "reduce_zero_label": dataset.reduce_zero_label,
-            **ignored,
+            **more,
             "seg_fields": [],
         }
         for name in names

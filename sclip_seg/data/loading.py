@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..files import reason_of
 from ..handed_in import existing
 from ..settings import Pixels
+from .bands import decode_bands
 from .headers import read_header
 from .label_files import narrow, read_labels
 from .labels import LabelRule, LabelValue
@@ -26,7 +27,7 @@ class LoadPicture(LoadImageFromFile):
     """A picture as (H, W, 3) uint8 BGR through cv2: grey, RGBA and deep ones too, turned as EXIF says.
 
     Its header is read first: more pixels than `headers.MOST_PIXELS` are not decoded. More than 8 bits are scaled
-    (`depth.to_eight_bits`).
+    (`depth.to_eight_bits`). Where the dataset says which `bands` are red, green and blue, it may have many.
     """
 
     def transform(self, results: dict, told: str = "a picture of the dataset") -> dict:
@@ -34,9 +35,12 @@ class LoadPicture(LoadImageFromFile):
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-            header = read_header(content)
-            is_plain = self.color_type != "color" or self.imdecode_backend not in (None, "cv2")
-            results["img"] = self._decode(content, path) if is_plain else decode(content, header, told)
+            if results.get("bands"):
+                results["img"] = decode_bands(content, results["bands"], told)
+            else:
+                header = read_header(content)
+                is_plain = self.color_type != "color" or self.imdecode_backend not in (None, "cv2")
+                results["img"] = self._decode(content, path) if is_plain else decode(content, header, told)
         except Exception as error:  # the decoders raise what they like
             raise InputError(f"the picture {path} cannot be read: {reason_of(error, path)}") from error
         if self.to_float32:

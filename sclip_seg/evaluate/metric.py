@@ -23,6 +23,7 @@ class PooledIoU(BaseMetric):
 
     IoU_c = I_c / U_c; classes that occur neither in labels nor in predictions are left out of the means. This is
     mmseg's `IoUMetric`, counted in int64 (its float32 sums lose pixels beyond 2^24) and with the label maps checked.
+    Where a dataset has `classes_of_interest`, the mean IoU of these too.
 
     Args:
         relations: a file of which class excuses which (`Relations.load`): SG-IoU as well, in no column with IoU.
@@ -103,7 +104,14 @@ class PooledIoU(BaseMetric):
                 "per_class": {name: _number(i) for name, i in zip(names, excusing["iou"], strict=True)},
             }
         means = {"mIoU": "mean", "mAcc": "mean_accuracy", "aAcc": "all_accuracy"}
-        return {name: float(found[mean]) for name, mean in means.items()}
+        return {name: float(found[mean]) for name, mean in means.items()} | self._of_interest(found)
+
+    def _of_interest(self, found: dict) -> dict[str, float]:
+        """The mean IoU of the classes that the dataset singles out (MESS, arXiv 2306.15521: CoI-mIoU), if it does."""
+        chosen = self.dataset_meta.get("classes_of_interest")
+        if chosen is None or np.isnan(found["iou"][chosen]).all():
+            return {}
+        return {"CoI-mIoU": float(np.nanmean(found["iou"][chosen]))}
 
     def notes(self, pictures: Sequence[str], partial: bool) -> list[str]:
         """What cannot be meant, in sentences, after a score: of these pictures, of all or a part of a dataset."""

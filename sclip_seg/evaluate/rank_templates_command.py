@@ -9,9 +9,11 @@ that may be published; a few dozen are enough. The method's own settings on the
 dataset hold, but for what --cfg-options change.
 """
 
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, at_least_one, run
+from ..axes import check_chosen
+from ..command import Parser, at_least_one, refuses, run
 from ..options import add_options
 
 
@@ -26,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="first N pictures only, by name")
     add_options(parser)
     options = parser.parse_args(arguments)
+    chosen = partial(check_chosen, [options.config], [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .rank_templates import rank
 

@@ -10,9 +10,11 @@ a region. Their settings are those of the two methods' configs; --cfg-options
 changes CorrCLIP's.
 """
 
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, run
+from ..axes import check_chosen
+from ..command import Parser, refuses, run
 from ..options import add_options
 
 
@@ -25,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--auxiliary", metavar="NAME", help="a second backbone, whose values are kept beside")
     add_options(parser)
     options = parser.parse_args(arguments)
+    chosen = partial(check_chosen, (), (), [options.backbone, options.auxiliary])
+    if refuses(chosen):
+        return run(chosen)
 
     from .region_bank import make
 

@@ -9,7 +9,10 @@ command goes on with one that was stopped. A run finds them where its config
 names the same provider, with the same settings and weights.
 """
 
-from ..command import Parser, at_least_one, run
+from functools import partial
+
+from ..axes import check_chosen
+from ..command import Parser, at_least_one, refuses, run
 from ..options import add_options
 
 FOLDER = "work_dirs/regions"
@@ -27,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--show-dir", metavar="DIR", help="draw them over their pictures")
     add_options(parser, "set an option of the provider")
     options = parser.parse_args(arguments)
+    chosen = partial(check_chosen, [options.method], [options.dataset])
+    if refuses(chosen):
+        return run(chosen)
 
     from .regions_ahead import find
 

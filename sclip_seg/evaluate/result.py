@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,12 +35,22 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
     Two runs with one signature on one machine give one score; what only moves speed or memory is left out.
     `data`: the digest of what was scored (`data_digest`).
     """
+    return joined(fields_of(config, model, images, total, data))
+
+
+def joined(fields: dict[str, str]) -> str:
+    """The signature's fields in a line."""
+    return "|".join(f"{key}:{value}" for key, value in fields.items())
+
+
+def fields_of(config: Config, model: OpenVocabSegmentor, images: int, total: int, data: str = "") -> dict[str, str]:
+    """The signature's fields by name."""
     counted = f"{images}/{total}" if images != total else f"{total}"
     backbone, window, rule = model.backbone, model.window, model.labelling
     size, extra = model.data_preprocessor, model.auxiliary
     settings = config.model.backbone
     crop = f"{window['crop']}/{window['stride']}" if window["crop"] else "whole"
-    fields = {
+    return {
         "method": config.axes.method,
         "tail": describe(without_places(settings.tail)),
         "backbone": f"{backbone.arch}.{_base_name(backbone.pretrained)}#{backbone.digest}",
@@ -65,7 +76,6 @@ def signature(config: Config, model: OpenVocabSegmentor, images: int, total: int
         "precision": model.precision,
         "version": __version__,
     }
-    return "|".join(f"{key}:{value}" for key, value in fields.items())
 
 
 def settings_of_counts(config: Config, model: OpenVocabSegmentor, dataset: BaseSegDataset) -> dict[str, object]:
@@ -98,10 +108,10 @@ def without_places(part: dict | str) -> dict | str:
     if not isinstance(part, dict):
         return part
     places, plain = ("pretrained", "folder"), dict(part)
-    for key in {"guide", "affinity", "regions", "auxiliary", "original"} & part.keys():
+    for key in {"guide", "affinity", "regions", "auxiliary", "original", "reranker"} & part.keys():
         if isinstance(part[key], dict):
             plain[key] = {k: v for k, v in without_places(part[key]).items() if k not in places}
-    for key in ("checkpoint", "maps", "bank"):
+    for key in ("checkpoint", "maps", "bank", "memory"):
         if isinstance(part.get(key), str):
             plain[key] = _base_name(part[key])
     if isinstance(part.get("head"), str):
@@ -121,10 +131,12 @@ def guides(model: OpenVocabSegmentor) -> list[tuple[str, str]]:
 
 
 def told_of_regions(model: OpenVocabSegmentor) -> dict[str, str]:
-    """Who finds regions, trained on what, and the bank that they are looked up in; nothing without."""
+    """Who finds regions, trained on what; the bank or memory that they are looked up in; who is asked about them."""
     providers = [module.told for module in model.modules() if isinstance(module, RegionProvider)]
-    bank = getattr(model.backbone.tail, "bank", None)
-    told = {"regions": "+".join(providers), "memory": "" if bank is None else bank.told}
+    banks = [getattr(model.backbone.tail, "bank", None), *(getattr(stage, "memory", None) for stage in model.stages)]
+    asked = [step.reranker.told for step in model.label_steps if hasattr(step, "reranker")]
+    told = {"regions": "+".join(providers), "memory": "+".join(bank.told for bank in banks if bank is not None)}
+    told |= {"reranker": "+".join(asked)}
     return {key: text for key, text in told.items() if text}
 
 
@@ -197,12 +209,13 @@ def versions() -> dict[str, str]:
     return {"sclip_seg": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
 
 
+@cache
 def _version(package: str) -> str:
-    """Of a package, or of the release of it that a machine without a screen has."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return version(f"{package}-headless")
+    """Of a package, of the release of it that a machine without a screen has, or of the fork that is kept up."""
+    for name in (package, f"{package}-headless"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return f"onedl {version(f'onedl-{package}')}"
 
 
 def device_name() -> str:

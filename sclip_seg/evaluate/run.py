@@ -22,6 +22,7 @@ from ..data.digest import label_rule
 from ..errors import InputError
 from ..words.vocabulary import Vocabulary
 from .hooks import Progress
+from .remembered import with_memory
 from .result import commit, config_digest, device_name, short_hash, signature, template_name, versions
 from .runner import Evaluation
 from .sharing import Journal, forget, segmentor_of
@@ -49,7 +50,11 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.shared_by = options, 1
-        self.config = load_config(options.config, options.dataset, options.backbone, options.cfg_options)
+        settings = options.cfg_options
+        if options.memory:
+            chosen = options.config, options.dataset, options.backbone
+            settings = with_memory(settings, *chosen, options.memory, options.memory_weight)
+        self.config = load_config(options.config, options.dataset, options.backbone, settings)
         self.total = check(self.config)
         prepare(self.config, options, self.total)
         self.folder = Path(self.config.work_dir)
@@ -84,6 +89,8 @@ class Run:
         lines = [self.runner.test_evaluator.metrics[0].table()]
         lines += [f"warning: {text}" for text in result["warnings"]]
         lines += [f"mIoU {result['miou']:.2f}  aAcc {result['aacc']:.2f}  ({result['images']} pictures)"]
+        if "coi_miou" in result:
+            lines += [f"CoI-mIoU {result['coi_miou']:.2f}, of the classes of interest"]
         if "sg_iou" in result:
             lines += [f"SG-IoU {result['sg_iou']['mean']:.2f}, which is no IoU  ({result['sg_iou']['relations']})"]
         lines += [result["signature"]]
@@ -109,7 +116,9 @@ def check(config: Config) -> int:
 def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
     """Puts what belongs to this run, not to the protocol, into the config."""
     axes = config.axes
-    config.work_dir = options.work_dir or str(Path("work_dirs", axes.method, axes.backbone, axes.dataset))
+    few_shot = [f"memory.{Path(options.memory).stem}"] if options.memory else []
+    own = Path("work_dirs", axes.method, axes.backbone, axes.dataset, *few_shot)
+    config.work_dir = options.work_dir or str(own)
     config.launcher = options.launcher
     if options.limit and options.limit < total:
         config.test_dataloader.dataset.indices = options.limit
@@ -128,7 +137,7 @@ def prepare(config: Config, options: argparse.Namespace, total: int) -> None:
 def build(config: Config) -> Evaluation:
     """The runner, with its resolved config."""
     # mmengine keeps a logger by the file's name, and several runs of a process have one each.
-    config = Config(config.to_dict(), cfg_text="resolved", filename=f"config{next(BUILT)}.py")
+    config = Config(config.to_dict(), cfg_text="resolved", filename=f"config{next(BUILT)}.py", format_python_code=False)
     try:
         runner = Evaluation.from_cfg(config)
         runner._test_loop = runner.build_test_loop(runner._test_loop)  # as its `test` does, and where errors are named
@@ -158,6 +167,7 @@ def describe(config: Config, runner: Evaluation, metrics: dict, total: int) -> d
         "foreground_miou": sum(foreground) / len(foreground) if foreground else None,
         "aacc": metrics["aAcc"],
         "macc": metrics["mAcc"],
+        **({"coi_miou": metrics["CoI-mIoU"]} if "CoI-mIoU" in metrics else {}),
         **({} if metric.relations is None else {"sg_iou": metric.sg_iou}),
         "images": metric.images,
         "images_in_dataset": total,

@@ -13,11 +13,14 @@ who taught what; a region of COCO, YOLO and Label Studio is no instance.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, at_least_one, at_least_zero, run
+from ..axes import check_chosen
+from ..command import Parser, at_least_one, at_least_zero, refuses, run, share
 from ..options import add_options
 from ..show.demo_command import check_words
+from ..words.auto_options import add_auto_words
 
 FORMATS = ("png", "coco", "yolo", "labelstudio", "npz")
 
@@ -27,8 +30,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, usage="%(prog)s PLACE... --classes WORDS --format NAME --out DIR")
     parser.add_argument("places", nargs="+", metavar="PLACE", help="folders, files, quoted patterns, lists")
     parser.add_argument("--classes", metavar="WORDS", help="as in sclip-seg demo; or a class file, FILE.txt")
+    parser.add_argument("--memory", metavar="NAME", help="of sclip-seg remember, beside the words")
+    parser.add_argument("--memory-weight", type=share, metavar="W", help="from 0, the words alone, to 1 (default: 0.5)")
     parser.add_argument("--background", metavar="WORDS", help="words of one class more, class 0, without regions")
     parser.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
+    add_auto_words(parser, "--classes auto")
     how = parser.add_argument_group("how; sclip-seg list has the names")
     how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
     how.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16)")
@@ -50,20 +56,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def share(text: str) -> float:
-    """For argparse: a number from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return number
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
+    chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .run import label
 

@@ -4,8 +4,9 @@ import argparse
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from ..errors import InputError
 from ..evaluate.result import code_digest, short_hash, signature
 from ..files import clear_drafts, write_atomically
 from ..handed_in import existing
-from ..show.demo import failed, ready
+from ..picture.finding.finder import AUTO
+from ..show.demo import failed, how_to_find, ready
 from ..show.predictor import Prediction, Predictor
 from .coco import NOTE
 from .formats import Format, format_of
@@ -42,7 +44,7 @@ def label(options: argparse.Namespace) -> int:
     if options.device is None and ranks > 1 and get_device() != "cpu":
         options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"
     next(sources(options.places), None)  # a mistake in them is told before weights are loaded
-    segment = ready(options)
+    segment = ready_for_all(options)
     classes = Classes(segment.classes, segment.model.dataset_meta["palette"], segment.model.labelling.background)
     told = dataset_of(segment, classes, options)
     key = short_hash([told, code_digest()])
@@ -68,6 +70,40 @@ def label(options: argparse.Namespace) -> int:
     return 2 if bad else 0
 
 
+def ready_for_all(options: argparse.Namespace) -> Predictor:
+    """The method with the words; of words that are to be found, those that the first process has found."""
+    if options.classes != AUTO:
+        return ready(options)
+    kept = options.out / PROGRESS / "words.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.with_suffix(".lock")):
+        how = [repr(how_to_find(options)), options.method, options.backbone, options.cfg_options, options.background]
+        found = known_words(kept, short_hash(how))
+        if found is None:
+            segment = ready(options, pictures_of(options.places))
+            found = {"asked": short_hash(how), "classes": segment.found.classes, **segment.found.plain()}
+            write_atomically(kept, json.dumps(found))
+    options.words_found = {key: found[key] for key in ("how", "words")}
+    options.classes = found["classes"]
+    return ready(options)
+
+
+def known_words(path: Path, asked: str) -> dict | None:
+    """What was found before, where the same was asked for."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("asked") == asked else None
+
+
+def pictures_of(places: Sequence[str]) -> Iterator[np.ndarray]:
+    """Those that can be read, one after the other."""
+    for source in sources(places):
+        with suppress(InputError):
+            yield source.read()
+
+
 def dataset_of(segment: Predictor, classes: Classes, options: argparse.Namespace) -> dict:
     """What whoever trains on the labels must know: who taught, which classes, how they are written."""
     segment.model.prepare()
@@ -79,6 +115,7 @@ def dataset_of(segment: Predictor, classes: Classes, options: argparse.Namespace
         "background": classes.background,
         "ignore": classes.ignore,
         "note": NOTE,
+        **({"found": options.words_found} if getattr(options, "words_found", None) else {}),
         "written": {name: getattr(options, name) for name in WRITING},
     }
 

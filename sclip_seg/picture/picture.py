@@ -97,7 +97,8 @@ class Picture:
     (N, D, h, w) are the features of the windows, `summaries` (N, D) the unit feature of each as a whole, `overall`
     (1, D) that of the picture. `text` the queries, `rule` what their scores become labels by, `trunk` the parts that
     the end of the network is read with, `provider` who finds the regions that the method looks at, if it does. A
-    second model is asked when something first wants to know, and once. `tower` is for who shows it more than windows.
+    second model is asked when something first wants to know, and once. `tower` is for who shows it more than windows,
+    `names` what the classes are called.
     """
 
     image: Tensor
@@ -117,6 +118,7 @@ class Picture:
     summaries: Tensor | None = None
     overall: Tensor | None = None
     tower: DenseCLIP | None = None
+    names: tuple[str, ...] = ()
     _known: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     @property

@@ -175,22 +175,22 @@ class OpenVocabSegmentor(BaseSegmentor):
             return
         self.settle()
         like, second = next(self.backbone.parameters()), self.backbone.tail.second_tower
-        encode = self._encoder(self.backbone, self.encoded)
+        encode = self.encoder(self.backbone, self.encoded)
         bank = encode(self.vocabulary)
         if self.auxiliary is not None:
             bank = self.auxiliary.blend(bank, encode(self.auxiliary.vocabulary))
         beside = Vocabulary.load(self.backbone.tail.beside) if self.backbone.tail.beside else None
         texts = None if beside is None else encode(beside).features
-        other = None if second is None else self._encoder(second, {})(self.vocabulary).features
+        other = None if second is None else self.encoder(second, {})(self.vocabulary).features
         asked = any(stage.needs_templates for stage in self.stages)
         single = by_template(encode, self.vocabulary, self.templates) if asked else None
         apart = dict(beside=texts, second=other, single=single)
         self.text = replace(bank, background=self.labelling.background, **apart).to(like)
         self.labelling = self.labelling.to(like.device)
 
-    def _encoder(self, tower: DenseCLIP, known: dict[str, Tensor]) -> Callable[[Vocabulary], TextBank]:
-        like = next(tower.parameters())
-        key = f"{tower.digest} {tower.precision} {like.device.type}"
+    def encoder(self, tower: DenseCLIP, known: dict[str, Tensor]) -> Callable[[Vocabulary], TextBank]:
+        """Makes banks of words by a tower, as this model keeps them; `known` features are not encoded again."""
+        key = f"{tower.digest} {tower.precision} {next(tower.parameters()).device.type}"
         cache = Path(self.text_cache) if self.text_cache else None
         keep = dict(templates=self.templates, key=key, cache=cache, known=known)
         return partial(text_bank, tower.clip, tower.words, **keep)
@@ -249,7 +249,7 @@ class OpenVocabSegmentor(BaseSegmentor):
                     **dict(name=Path(sample.get("img_path") or "").stem, provider=self.backbone.tail.provider),
                     whole=self.backbone.gather(own[None], self.text) if self.backbone.tail.needs_whole else None,
                     **asked.given(kept, partial(self.backbone.summary, own[None])),
-                    tower=self.backbone,
+                    **dict(tower=self.backbone, names=self.vocabulary.names),
                 )
 
     def score(self, picture: Picture) -> StitchedMaps | DenseMaps:

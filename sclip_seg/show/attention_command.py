@@ -9,9 +9,11 @@ method looks across windows, all of them are shown, their weights added up.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from ..command import Parser, at_least_one, run
+from ..axes import check_chosen
+from ..command import Parser, at_least_one, refuses, run
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -90,6 +92,9 @@ def heads(text: str) -> tuple[int, ...] | None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
+    chosen = partial(check_chosen, options.methods, [], [options.backbone])
+    if refuses(chosen):
+        return run(chosen)
 
     from .attention import draw
 

@@ -1,12 +1,15 @@
 """The work of `sclip-seg demo`: pictures of one's own are found, read, segmented and written."""
 
 import argparse
+import json
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from glob import glob
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from unicodedata import normalize
 
@@ -15,16 +18,22 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..command import BAD_INPUT, message_of
+from ..config import WORDS as WITHOUT_DATASET
 from ..data.loading import read_picture
 from ..data.pictures import SUFFIXES
 from ..drawing import percent
 from ..errors import InputError
+from ..evaluate.remembered import with_memory, wordless
 from ..files import as_png, write_atomically
 from ..handed_in import at_home, existing
+from ..picture.finding.finder import AUTO, AutoWords
+from ..words.auto_options import auto_settings
 from ..words.read import read_words
 from .predictor import Prediction, Predictor, load
 
 OVERLAY, LABELS, SCORES = ".overlay.png", ".labels.png", ".npz"
+WORDS = "words.json"
+LOOKED_AT = 100  # pictures, in which words for all of them are found
 TEXT_BANK = "work_dirs/text_bank"  # where `sclip-seg test` keeps it too
 MOST = 256  # classes that an indexed PNG can tell apart
 SHOWN = 5  # classes in the line of a picture
@@ -50,17 +59,28 @@ def demo(options: argparse.Namespace) -> int:
         work = [(path, place) for path, place in work if not all(result(place, kind).is_file() for kind in kinds)]
         print(f"{len(paths) - len(work)} of {len(paths)} pictures have their results in {options.out_dir}")
     if work:
-        segment = ready(options)
+        segment = ready(options, None if options.each else paths)
+        if segment.found is not None:
+            write_atomically(options.out_dir / WORDS, json.dumps(segment.found.plain(), indent=2) + "\n")
         check_count(len(segment.classes))
-        unread = segment_all(segment, work, kinds)
+        each = (lambda one: segment(one, how_to_find(options), options.background)) if options.each else None
+        unread = segment_all(segment, work, kinds, each)
         bad += unread
         if len(unread) < len(work):
             print(f"written to {options.out_dir}: {', '.join(f'NAME{kind}' for kind in kinds)}")
     return 2 if bad else 0
 
 
-def segment_all(segment: Predictor, work: Sequence[tuple[Path, Path]], kinds: Sequence[str]) -> list[int]:
-    """Writes the results of each picture to its place, and says what is in it; an entry for each unreadable one."""
+def segment_all(
+    segment: Predictor,
+    work: Sequence[tuple[Path, Path]],
+    kinds: Sequence[str],
+    each: Callable[[np.ndarray], Prediction] | None = None,
+) -> list[int]:
+    """Writes the results of each picture to its place, and says what is in it; an entry for each unreadable one.
+
+    `each`: who segments a picture alone, with words that are found in it.
+    """
     read: deque[tuple[Path, Path, np.ndarray]] = deque()
     bad: list[int] = []
     with tqdm(total=len(work), unit="picture", disable=None if len(work) > 1 else True) as bar:
@@ -76,10 +96,12 @@ def segment_all(segment: Predictor, work: Sequence[tuple[Path, Path]], kinds: Se
                 read.append((path, place, picture))
                 yield picture
 
-        for found in segment.stream(pictures()):
+        for found in map(each, pictures()) if each else segment.stream(pictures()):
             path, place, picture = read.popleft()
             write(place, picture, found, kinds)
-            tqdm.write(f"{path}: {summary(found.shares)}")
+            if each:
+                write_atomically(result(place, f".{WORDS}"), json.dumps(found.found.plain(), indent=2) + "\n")
+            tqdm.write(f"{path}: {found.found if each else summary(found.shares)}")
             bar.update()
     return bad
 
@@ -156,13 +178,37 @@ def check_count(classes: int) -> None:
         raise InputError(f"{classes} classes: a label map as PNG holds {MOST} at most; use sclip_seg.load from Python")
 
 
-def ready(options: argparse.Namespace) -> Predictor:
-    """The method with the words, which are encoded here unless the text bank holds them."""
-    settings = {"model.text_cache": TEXT_BANK, **options.cfg_options}
+def ready(options: argparse.Namespace, pictures: Iterable[Path | np.ndarray] | None = None) -> Predictor:
+    """The method with the words, which are encoded here unless the text bank holds them.
+
+    `pictures`: those that words are found in, where that is asked for; None: not here.
+    """
+    settings, classes = {"model.text_cache": TEXT_BANK, **options.cfg_options}, options.classes
+    if options.memory:
+        more = [] if classes is None else wordless(options.memory, read_words(classes))
+        chosen = options.method, options.dataset or WITHOUT_DATASET, options.backbone
+        settings = with_memory(settings, *chosen, options.memory, options.memory_weight, more)
+        classes = None if classes is None else [*read_words(classes), *([name] for name in more)]
     segment = load(options.method, options.backbone, options.dataset, options.device, settings)
-    if options.classes is not None:
-        segment.set_words(options.classes, options.background)
+    if classes == AUTO:
+        if pictures is not None:
+            looked_at = islice(readable(pictures), LOOKED_AT)
+            print(segment.find_words(looked_at, how_to_find(options), options.background))
+    elif classes is not None:
+        segment.set_words(classes, options.background)
     return segment
+
+
+def how_to_find(options: argparse.Namespace) -> AutoWords:
+    """How words are found. Raises InputError."""
+    return AutoWords(**auto_settings(options))
+
+
+def readable(pictures: Iterable[Path | np.ndarray]) -> Iterator[np.ndarray]:
+    """Those that can be read; of the others something is said later."""
+    for picture in pictures:
+        with suppress(InputError):
+            yield np.ascontiguousarray(read_picture(picture)[..., ::-1]) if isinstance(picture, Path) else picture
 
 
 def write(place: Path, picture: np.ndarray, found: Prediction, kinds: Sequence[str]) -> None:

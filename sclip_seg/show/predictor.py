@@ -4,12 +4,13 @@
     found = seg("picture.jpg", ["cat", "dog; puppy"], background=["wall", "floor"])
     found.labels, found.scores, found.classes
     found.figure("picture.jpg").save("overlay.png")
+    print(seg("picture.jpg", "auto").found)
 
-The words may change from call to call; the tower stays.
+The words may change from call to call; the tower stays. "auto" finds them in the picture, among a list (`AutoWords`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from ..config import WORDS, load_config
 from ..data.loading import read_picture
 from ..drawing import figure, shares
 from ..errors import InputError
+from ..picture.finding.finder import AutoWords, Finder, FoundWords, auto_words
 from ..picture.scores import DenseMaps, Labelling, StitchedMaps
 from ..picture.segmentor import OpenVocabSegmentor
 from ..towers.together import once
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from supervision import Detections
 
 Picture = str | Path | Image.Image | np.ndarray
-Words = str | Path | Sequence[str | Sequence[str]]
+Words = str | Path | Sequence[str | Sequence[str]] | AutoWords
 BACKGROUND = "background"
 BATCH = 4  # pictures that are held at a time; neighbours of one size share the trunk's batches
 
@@ -47,7 +49,7 @@ class Prediction:
     """What was found in a picture (H, W).
 
     `labels` (H, W) int64: for each pixel the index of its class; `classes`: their K names; `palette`: K colours RGB;
-    `background`: the index of the background class, or None.
+    `background`: the index of the background class, or None; `found`: how the words were found, where nobody gave them.
     """
 
     labels: np.ndarray
@@ -57,6 +59,7 @@ class Prediction:
     queries: tuple[str, ...]
     maps: StitchedMaps | DenseMaps = field(repr=False)
     labelling: Labelling = field(repr=False)
+    found: FoundWords | None = None
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -111,6 +114,8 @@ class Predictor:
         self.model, self.config = model.eval(), config
         self.classes = self._named()
         self.has_words = has_words
+        self.found: FoundWords | None = None
+        self.lists: dict[object, torch.Tensor] = {}  # lists of words that were encoded
 
     def __call__(
         self, pictures: Picture | Sequence[Picture], words: Words | None = None, background: Words | None = None
@@ -119,11 +124,13 @@ class Predictor:
 
         Args:
             pictures: paths, PIL pictures, or arrays (H, W, 3) uint8 RGB; of any sizes.
-            words, background: as in `set_words`; None keeps those before.
+            words, background: as in `set_words`; None keeps those before. 'auto', or `AutoWords`: as in `find_words`.
         Raises:
             InputError: a picture that cannot be read, no words, a value of another type.
         """
-        if words is not None:
+        if (how := auto_words(words)) is not None:
+            self.find_words(pictures if isinstance(pictures, list | tuple) else [pictures], how, background)
+        elif words is not None:
             self.set_words(words, background)
         elif background is not None:
             raise InputError("background words need the words of the classes beside them")
@@ -151,7 +158,27 @@ class Predictor:
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"two classes are called {twice[0]!r}: the first word of a class is its name")
         self.model.set_vocabulary(classes, background=None if background is None else 0)
-        self.classes, self.has_words = self._named(), True
+        self.classes, self.has_words, self.found = self._named(), True, None
+
+    def find_words(
+        self, pictures: Iterable[Picture], how: AutoWords | None = None, background: Words | None = None
+    ) -> FoundWords:
+        """The words that all these pictures together are made of, which are looked for from now on.
+
+        Raises InputError, and then there are no words.
+        """
+        self.forget_words()
+        how = how or AutoWords()
+        if background is not None:
+            others = [word for entry in read_words(background) for word in entry]
+            how = replace(how, drop=[*how.drop, *others])
+        finder, looked = Finder(self.model, how, self.lists), []
+        for picture in pictures:
+            looked += finder.look(*self.model.data_preprocessor.of_pictures([_read(picture)]))
+        found = finder.find(looked)
+        self.set_words(found.classes, background)
+        self.found = found
+        return found
 
     def forget_words(self) -> None:
         """No words from now on, until others are given: enough for the attention of methods without feedback."""
@@ -194,6 +221,7 @@ class Predictor:
                 queries=model.vocabulary.queries,
                 maps=maps,
                 labelling=model.labelling,
+                found=self.found,
             )
 
     @torch.no_grad()

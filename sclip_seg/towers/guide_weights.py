@@ -94,6 +94,24 @@ def _refuse_other_shapes(state: dict[str, Tensor], model: nn.Module, path: Path,
             )
 
 
+def on_disk(arch: str, pretrained: str | None, folder: str) -> Path | None:
+    """The file that `build` would read if it is on this machine; no network."""
+    if pretrained in ("toy", None):
+        return TOY
+    if pretrained != "timm":
+        path = Path(pretrained).expanduser()
+        return path if path.is_file() else snapshot.on_disk(pretrained)
+    source = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    repository = source and source.hf_hub_id
+    return _file(arch, pretrained, folder) or (
+        snapshot.on_disk(repository, _names_on_hub(source.hf_hub_filename)) if repository else None
+    )
+
+
+def _names_on_hub(name: str | None) -> tuple[str, ...]:
+    return (name,) if name else ("model.safetensors", "pytorch_model.bin")
+
+
 def _file(arch: str, pretrained: str | None, folder: str) -> Path | None:
     """The local weight file that is meant, if one is."""
     if pretrained is None:
@@ -116,9 +134,8 @@ def _fetched(arch: str, source: dict, folder: str) -> Path:
         raise InputError(
             f"timm has no weights of {arch} on the hub; name a file as `pretrained`, or put it at {wanted}"
         )
-    name = source.get("hf_hub_filename")
     try:
-        return snapshot.from_hub(repository, (name,) if name else ("model.safetensors", "pytorch_model.bin"))
+        return snapshot.from_hub(repository, _names_on_hub(source.get("hf_hub_filename")))
     except InputError as error:
         raise InputError(
             f"the weights of {arch} cannot be had from timm; offline, put the file at {wanted} "

@@ -45,6 +45,21 @@ def weights_in(name: str) -> Path:
     raise InputError(f"the folder {folder} has no weights under a known name ({', '.join(OPEN_CLIP)}, ...){several}")
 
 
+def on_disk(name: str, files: tuple[str, ...] = (*OPEN_CLIP, *TRANSFORMERS)) -> Path | None:
+    """The weights' file of a folder, or of a repository (`OWNER/NAME`, `hf-hub:`) that was fetched before."""
+    if name.startswith(LOCAL) or Path(name).expanduser().is_dir():
+        try:
+            return weights_in(name)
+        except InputError:
+            return None
+    repository, _, revision = name.removeprefix(HUB).partition("@")
+    try:
+        found = (try_to_load_from_cache(repository, file, revision=revision or None) for file in files)
+        return next((Path(path) for path in found if isinstance(path, str)), None)
+    except HFValidationError:
+        return None
+
+
 def folder_of(name: str) -> Path:
     """The folder that is meant; of the hub's cache (`models--OWNER--NAME`) the snapshot that `main` stands for."""
     folder = Path(name.removeprefix(LOCAL)).expanduser()

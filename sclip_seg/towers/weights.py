@@ -7,7 +7,7 @@ from pathlib import Path
 
 import open_clip
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
@@ -48,18 +48,26 @@ def find(arch: str, pretrained: str, folder: str) -> Path:
         return SHIPPED[pretrained]
     if not facts.is_tag(arch, pretrained):
         return _find_file(arch, pretrained)
+    if (here := on_disk(arch, pretrained, folder)) is not None:
+        return here
     source = get_pretrained_cfg(arch, pretrained)
-    for suffix in SUFFIXES:
-        if (local := Path(folder) / f"{arch}.{pretrained}{suffix}").is_file():
-            return local
-    if (cached := _in_hub_cache(source)) is not None:
-        return cached
     if not _reachable(source):
         raise InputError(_how_to_get(arch, pretrained, source, folder))
     try:
         return Path(download_pretrained(source))
     except Exception as error:  # open_clip passes on whatever the hub's client, the network or the disk raise
         raise InputError(_how_to_get(arch, pretrained, source, folder)) from error
+
+
+def on_disk(arch: str, pretrained: str, folder: str) -> Path | None:
+    """The file that `find` would read if it is on this machine; no network."""
+    if pretrained in SHIPPED:
+        return SHIPPED[pretrained]
+    if not facts.is_tag(arch, pretrained):
+        path = Path(pretrained).expanduser()
+        return path if path.is_file() else snapshot.on_disk(pretrained)
+    named = (Path(folder) / f"{arch}.{pretrained}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in named if path.is_file()), None) or _in_hub_cache(get_pretrained_cfg(arch, pretrained))
 
 
 def _find_file(arch: str, name: str) -> Path:
@@ -84,9 +92,7 @@ def _find_file(arch: str, name: str) -> Path:
 def _in_hub_cache(source: dict) -> Path | None:
     """A file that an earlier download left, found without asking the network."""
     model, name = os.path.split(source.get("hf_hub") or "")
-    names = (name,) if name else HUB_NAMES
-    found = (try_to_load_from_cache(model, name) for name in names) if model else ()
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    return snapshot.on_disk(model, (name,) if name else HUB_NAMES) if model else None
 
 
 def _reachable(source: dict) -> bool:

@@ -4,6 +4,8 @@
 ProxyCLIP and Trident use them in this order. `imagenet85`: five more, about scenes (MaskCLIP, CLIP Surgery).
 `imagenet7`: the seven of them that CLIP's authors found to do best together, as open_clip ships them. `photo`: one
 (GEM). `scenes15`: fifteen, of things in scenes and of their sizes (CLIPer). `plain`: the query itself.
+For pictures from above, those of CLIP's authors (prompts.md of github.com/openai/CLIP): `eurosat3` of satellites, and
+`resisc18` of satellites and aeroplanes.
 """
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
@@ -24,6 +26,7 @@ _FIFTEEN = (
     *("There is the {} in the scene", "a photo of a {} in the scene"),
     *(template.format(size=size) for size in ("small", "medium", "large") for template in _SIZED),
 )
+_ABOVE = ("satellite imagery", "aerial imagery", "satellite photo", "aerial photo", "satellite view", "aerial view")
 TEMPLATES = {
     "imagenet80": _IMAGENET,
     "imagenet85": _IMAGENET + _SCENES,
@@ -31,6 +34,8 @@ TEMPLATES = {
     "photo": ("a photo of a {}.",),
     "scenes15": _FIFTEEN,
     "plain": ("{}",),
+    "eurosat3": tuple(f"a centered satellite photo of {article}{{}}." for article in ("", "a ", "the ")),
+    "resisc18": tuple(f"{view} of {article}{{}}." for article in ("", "a ", "the ") for view in _ABOVE),
 }
 
 

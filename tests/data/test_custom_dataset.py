@@ -1,4 +1,4 @@
-"""A dataset of one's own by config alone, as CONTRIBUTING.md shows it, with every method."""
+"""A dataset of one's own by config alone, as docs/add/dataset.md shows it, with every method."""
 
 import re
 import shutil
@@ -15,6 +15,7 @@ from tiny_cells import tiny_guide_options
 
 from sclip_seg.config import choices
 
+PAGE = ROOT / "docs" / "add" / "dataset.md"
 METHODS = choices(CONFIGS)["method"]
 WITH_GUIDES = ("proxyclip", "trident", "fsa", "gla_clip", "lposs", "lposs_plus", "cass", "corrclip", "corrclip_v2")
 WITH_GUIDES += ("zsseg", "scan", "radseg_plus")  # regions are second models too, and SAM's decoders
@@ -23,8 +24,8 @@ SIZE = (45, 60)
 
 
 def shown_file():
-    """The dataset file of CONTRIBUTING.md, as text."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    """The dataset file of the page, as text."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (text,) = [block for block in blocks if block.startswith("# configs/_base_/datasets/garden.py\n")]
     return text
 
@@ -81,7 +82,7 @@ def check(configs, method, labels):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_file_of_contributing_works_with(method, garden):
+def test_file_of_the_page_works_with(method, garden):
     configs = garden(shown_file())
     labels = make_garden(Path("data/garden"))
     result = check(configs, method, labels)
@@ -94,11 +95,11 @@ def test_file_of_contributing_works_with(method, garden):
     assert result["foreground_miou"] == pytest.approx(np.mean([iou for iou in foreground if iou is not None]))
 
 
-def test_its_tree_is_the_one_that_contributing_draws(garden, capsys):
+def test_its_tree_is_the_one_that_the_page_draws(garden, capsys):
     configs = garden(shown_file())
     assert run(configs / "sclip.py", "--dataset", "garden") == 2
     told = capsys.readouterr().err
-    drawn = (ROOT / "CONTRIBUTING.md").read_text()
+    drawn = PAGE.read_text()
     assert "data/garden is missing" in told
     for line in ("data/garden/", "pictures/NAME.jpg", "labels/NAME.png"):
         assert line in told

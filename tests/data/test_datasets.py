@@ -5,11 +5,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
+from raw_more import RAW
 from trees import BENCHMARKS, CONFIGS, dataset_settings, make_tree
 
+from sclip_seg.data.prepare.overview import draw_overview
+from sclip_seg.data.prepare.verify import verify
 from sclip_seg.drawing import make_palette
 from sclip_seg.errors import InputError
 
@@ -21,7 +25,7 @@ NOTHING_IGNORED = {"context60", "coco_object"}
 
 
 def build(config, **more):
-    return DATASETS.build({**config, "pipeline": PIPELINE, "test_mode": True, **more})
+    return DATASETS.build({"pipeline": PIPELINE, "test_mode": True, **config, **more})
 
 
 def write_png(path, value, size=(6, 8)):
@@ -53,7 +57,8 @@ def test_first_pictures_only(name, tmp_path):
 
 def test_no_benchmark_file_without_a_made_tree():
     types = {path.stem: Config.fromfile(path).dataset.type for path in CONFIGS.glob("*.py")}
-    assert set(BENCHMARKS) == {name for name, kind in types.items() if kind != "FolderDataset"}
+    assert set(BENCHMARKS) | set(RAW) == types.keys() - {"_words", "toy", "toy_stuff"}
+    assert set(BENCHMARKS) <= {name for name, kind in types.items() if kind != "FolderDataset"}
 
 
 def test_folder_dataset_from_a_config_alone(tmp_path):
@@ -94,6 +99,39 @@ def test_folder_dataset_calls_its_background_so(tmp_path):
     write_png(tmp_path / "labels/a.png", 0)
     dataset = build(folder_config(tmp_path, vocabulary=["soil; gravel", "tree"], background=0))
     assert dataset.metainfo["classes"] == ("background", "tree")
+
+
+@pytest.mark.parametrize("planar", ["separate", "contig"])
+def test_folder_dataset_says_which_bands_are_colours(planar, tmp_path):
+    """Of five bands, stored one after the other or pixel by pixel, of 12 bits: the third is red, the first blue."""
+    values = np.random.default_rng(0).integers(0, 4096, (5, 6, 8)).astype(np.uint16)
+    values[:, 0, 0] = 4095
+    (tmp_path / "pictures").mkdir()
+    shown = values if planar == "separate" else np.moveaxis(values, 0, -1)
+    tifffile.imwrite(tmp_path / "pictures/a.tif", shown, photometric="minisblack", planarconfig=planar)
+    write_png(tmp_path / "labels/a.png", 1)
+    config = folder_config(tmp_path, picture_suffix=".tif", bands=[3, 2, 1])
+    with pytest.warns(UserWarning, match="read as one of 12 bits"):
+        (item,) = build(config, pipeline=[{"type": "mmseg.LoadPicture"}])
+    assert np.array_equal(item["img"][..., ::-1], np.moveaxis(values[[2, 1, 0]] // 16, 0, -1))
+    with pytest.warns(UserWarning, match="read as one of 12 bits"):
+        findings = verify(config)
+    with pytest.warns(UserWarning, match="read as one of 12 bits"):
+        draw_overview(findings)
+    assert (findings.faults, len(findings.good)) == ([], 1)
+    assert verify({**config, "bands": [6, 2, 1]}).faults == [
+        f"the picture {tmp_path}/pictures/a.tif cannot be read: it has 5 bands, and band 6 was asked for"
+    ]
+    with pytest.raises(InputError, match=r"bands=\[3, 2\] are not three"):
+        build({**config, "bands": [3, 2]})
+
+
+def test_folder_dataset_singles_out_classes(tmp_path):
+    write_png(tmp_path / "pictures/a.png", 9)
+    write_png(tmp_path / "labels/a.png", 0)
+    assert build(folder_config(tmp_path, classes_of_interest=[1])).metainfo["classes_of_interest"] == [1]
+    with pytest.raises(InputError, match=r"classes_of_interest=\[2\] go beyond the 2 classes"):
+        build(folder_config(tmp_path, classes_of_interest=[2]))
 
 
 def test_folder_dataset_with_list_vocabulary_file_and_zero_ignored(tmp_path):

@@ -1,14 +1,15 @@
 """Each benchmark in miniature from its download to a score: fetched, unpacked, converted, verified, evaluated."""
 
-import os
+import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.fileio import dump, load
 from odd_server import Site, serve
 from PIL import Image
-from raw_downloads import ARCHIVES, COUNT, DETAIL, VALUES, make_archives, make_by_hand, png, raw_labels, read_labels
+from raw_downloads import ARCHIVES, COUNT, VALUES, detail, make_archives, make_by_hand, png, raw_labels, read_labels
+from raw_more import RAW
 from runs import result_of
 from runs import run as evaluate
 from trees import BENCHMARKS, dataset_settings
@@ -26,29 +27,23 @@ def downloads():
     return make_archives()
 
 
+@pytest.fixture(scope="module")
+def all_facts():
+    return catalogue.load_facts(catalogue.FOLDER)
+
+
 @pytest.fixture
-def site(downloads, tmp_path, monkeypatch):
-    """A server with the archives, in the place of the official addresses; a working folder, and `detail`."""
+def site(downloads, all_facts, tmp_path, monkeypatch):
+    """A server with the archives, in the place of the official addresses; and a working folder."""
     monkeypatch.chdir(tmp_path)
     with serve(Site(dict(downloads), breaks_after=BROKEN_AFTER, breaks=1)) as site:
-        facts = load(catalogue.FILE)
+        facts = deepcopy(all_facts)
         for archive in facts["archives"].values():
-            archive.update(url=site.url(Path(archive["url"]).name), gigabytes=[0, 0])
+            archive.update({"url": site.url(Path(archive["url"]).name)} if "url" in archive else {}, gigabytes=[0, 0])
             archive.pop("checksum", None)
-        dump(facts, tmp_path / "catalogue.yaml")
-        monkeypatch.setattr(catalogue, "FILE", tmp_path / "catalogue.yaml")
+        monkeypatch.setattr(catalogue, "load_facts", lambda _: facts)
         monkeypatch.setattr("sclip_seg.data.prepare.transfer.time.sleep", lambda _: None)
         yield site
-
-
-@pytest.fixture
-def detail(tmp_path, monkeypatch):
-    """The package that PASCAL Context's converter needs, for this process and those that it starts."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    (folder / "detail.py").write_text(DETAIL)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
 
 
 def label_paths(name, data=Path("data"), folder=None):
@@ -66,7 +61,7 @@ def prepare(name):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_from_download_to_score(name, site, detail, tiny, capsys):
+def test_from_download_to_score(name, site, tiny, capsys):
     prepare(name)
     printed = capsys.readouterr().out
     assert ("to be fetched by hand" in printed) == (name in ("cityscapes", "context59", "context60"))
@@ -108,7 +103,7 @@ def test_corrected_objects_keep_the_unlabelled_ignored(site, tiny, capsys):
 
 
 @pytest.mark.parametrize("name", ["coco_object", "context60"])
-def test_small_tree(name, site, detail, capsys):
+def test_small_tree(name, site, capsys):
     assert tool.main(["download", name]) == 0
     make_by_hand(name, Path("data"))
     assert tool.main(["convert", name, "--first", "1"]) == 0
@@ -128,24 +123,34 @@ def test_what_a_person_must_fetch_is_said(site, capsys):
     assert "data/cityscapes/gtFine/val is missing" in capsys.readouterr().err
 
 
-def test_context_needs_detail(site, capsys, monkeypatch):
+def test_context_needs_pycocotools(site, capsys, monkeypatch):
     assert tool.main(["download", "context60"]) == 0
     assert "trainval_merged.json" in capsys.readouterr().out
     assert tool.main(["convert", "context60"]) == 2
     assert "the annotations data/VOCdevkit/VOC2010/trainval_merged.json are missing" in capsys.readouterr().err
     make_by_hand("context60", Path("data"))
+    monkeypatch.setattr("sclip_seg.data.prepare.context.importlib.util.find_spec", lambda _: None)
     assert tool.main(["convert", "context60"]) == 2
-    assert "needs the package `detail`" in capsys.readouterr().err
+    assert "needs the package `pycocotools`" in capsys.readouterr().err
 
 
-def test_failing_converter_leaves_nothing(site, detail, capsys):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            detail({2008000000: np.ones((4, 4), int)}),
+            "2008_000000.jpg has the value 1, for which the benchmark has no class",
+        ),
+        ({"2008_000000.jpg": [[0, 1]]}, "trainval_merged.json cannot be read"),
+    ],
+)
+def test_failing_converter_leaves_nothing(content, message, site, capsys):
+    """1 is none of the 60."""
     assert tool.main(["download", "context60"]) == 0
     annotations = Path("data/VOCdevkit/VOC2010/trainval_merged.json")
-    annotations.write_text('{"2008_000000.jpg": [[0, 1]]}')  # 1 is none of the 60
+    annotations.write_text(json.dumps(content))
     assert tool.main(["convert", "context60"]) == 2
-    error = capsys.readouterr().err
-    assert "converter failed" in error
-    assert "AssertionError" in error
+    assert message in capsys.readouterr().err
     assert {path.name for path in annotations.parent.iterdir()} == {
         *("JPEGImages", "Annotations", "trainval_merged.json")
     }
@@ -240,10 +245,13 @@ def test_plan_counts_pictures_not_files(site):
 
 def test_the_catalogue_knows_every_benchmark():
     known = catalogue.load_catalogue()
-    assert known.keys() == {*BENCHMARKS} == VALUES.keys()
-    for benchmark in known.values():
+    assert known.keys() == {*BENCHMARKS, *RAW}
+    assert {*BENCHMARKS} == VALUES.keys()
+    for name, benchmark in known.items():
         assert benchmark.archives or benchmark.by_hand
+        assert benchmark.terms
+        files = RAW[name].archives if name in RAW else ARCHIVES.values()
         for archive in benchmark.archives:
-            assert archive.url.startswith("http")
-            assert archive.file in ARCHIVES.values()
-            assert min(archive.gigabytes) > 0
+            assert archive.within or archive.url.startswith("http")
+            assert archive.within or archive.file in files
+            assert name in RAW or min(archive.gigabytes) > 0

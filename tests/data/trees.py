@@ -1,5 +1,6 @@
 """Tiny made trees in the real layout of each benchmark."""
 
+from itertools import cycle
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,14 @@ STORED = {
 }
 ZERO_IGNORED = {"voc20", "context59", "coco_stuff10k", "ade20k"}
 CELL = 6  # pixels; labels are square cells that run through all the values
+
+
+def cells(methods: list[str], datasets: list[str]) -> list[tuple[str, str]]:
+    """Every method with each of the nine benchmarks and the toy world; each further dataset with one, in turn."""
+    crossed = {*BENCHMARKS, "toy", "toy_stuff"}
+    further = [dataset for dataset in datasets if dataset not in crossed]
+    pairs = [(method, dataset) for method in methods for dataset in datasets if dataset in crossed]
+    return pairs + list(zip(cycle(methods), further, strict=False))
 
 
 def dataset_settings(name: str, data: Path) -> tuple[dict, dict]:

@@ -14,6 +14,8 @@ PUBLISHED = {
 }
 PUBLISHED["corrclip_v2"] = PUBLISHED["corrclip"] | {
     "cityscapes": (784, 224, 112, 40, 0, 0, 19, "cityscapes_corrclip2"),
+    "context459": (336, 336, 112, 40, 0, 0, 459, "context459_corrclip"),
+    "ade847": (448, 336, 112, 40, 0, 0, 847, "ade847"),
 }
 DINO_B8 = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
 RADIO = dict(type="TimmGuide", arch="vit_large_patch16_radio_v3.c_radio", pretrained="timm", positions="gem")

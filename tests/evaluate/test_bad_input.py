@@ -64,7 +64,7 @@ def refused(voc, capsys, loader_ends_at_once):
         (["/nowhere/sclip.py"], "there is no config /nowhere/sclip.py"),
         (["_base_/datasets/voc21.py"], "is no method's config, it lacks axes, model, "),
         (["sclip.py", "--dataset", "voc12"], "there is no dataset 'voc12'; did you mean voc21"),
-        (["sclip.py", "--dataset", "imagenet"], "there is no dataset 'imagenet'; there are: ade20k, cityscapes, "),
+        (["sclip.py", "--dataset", "imagenet"], "there is no dataset 'imagenet'; there are: ade20k, ade847, "),
         (
             ["sclip.py", "--backbone", "openai_vitb16"],
             "there is no backbone 'openai_vitb16'; did you mean openai_vit_b16",

@@ -1,4 +1,4 @@
-"""Published figures: the files keep their schema, say what the README says, and faults are named."""
+"""Published figures: the files keep their schema, say what the documentation says, and faults are named."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,11 @@ from sclip_seg.errors import InputError
 from sclip_seg.evaluate.published_figures import figures, load
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "measurements" / "figures.md"
 # Windows are ours for CLIPtrase; of LPOSS+ and both RADSegs a mean over the benchmarks is all that was found.
 METHODS = {*choices(ROOT / "configs")["method"]} - {"cliptrase_windows", "lposs_plus", "radseg", "radseg_plus"}
 COLUMNS = ("voc21", "context60", "coco_object", "voc20", "cityscapes", "context59", "ade20k", "coco_stuff164k")
-# A row of the README by its first cell and the beginning of its source: method, protocol, variant, source.
+# A row of the page by its first cell and the beginning of its source: method, protocol, variant, source.
 ROWS = {
     ("CLIP", "SCLIP's table"): ("clip", "sclip", None, "SCLIP's table"),
     ("MaskCLIP", "the same"): ("maskclip", "sclip", None, "SCLIP's table"),
@@ -52,18 +53,17 @@ BACKBONES = dict(lposs="laion2b_vit_b16", corrclip="metaclip_vit_b16", corrclip_
 ENTRY = {"backbone": "openai_vit_b16", "dataset": "voc21", "miou": 59.1, "protocol": "sclip", "source": "a table"}
 
 
-def readme_rows():
-    """First cell, source and the eight values (or None) of each row of the README's table of figures."""
-    text = (ROOT / "README.md").read_text()
-    table = text.split("| row | VOC21 |", 1)[1].split("\n\n", 1)[0]
+def rows_of_the_page():
+    """First cell, source and the eight values (or None) of each row of the table of figures."""
+    table = PAGE.read_text().split("| row | VOC21 |", 1)[1].split("\n\n", 1)[0]
     for line in table.splitlines()[2:]:
         name, *values, source, _ = (cell.strip() for cell in line.strip("|").split("|"))
         yield name, source, [float(value) if value else None for value in values]
 
 
-def test_figures_are_those_of_the_readme():
+def test_figures_are_those_of_the_page():
     compared = 0
-    for name, source, values in readme_rows():
+    for name, source, values in rows_of_the_page():
         (key,) = [key for key in ROWS if key[0] == name and source.startswith(key[1])]
         method, protocol, variant, origin = ROWS[key]
         for dataset, value in zip(COLUMNS, values, strict=True):
@@ -79,8 +79,8 @@ def test_figures_are_those_of_the_readme():
     assert compared >= 120
 
 
-def test_cliptrase_figures_are_those_of_the_readme():
-    text = " ".join((ROOT / "README.md").read_text().split())
+def test_cliptrase_figures_are_those_of_the_page():
+    text = " ".join(PAGE.read_text().split())
     names = {"VOC20": "voc20", "Context59": "context59", "ADE20K": "ade20k", "COCO-Stuff": "coco_stuff164k"}
     names |= {"VOC21": "voc21", "Context60": "context60", "COCO-Object": "coco_object"}
     sentence = text.split("CLIPtrase, by its own protocol", 1)[1].split("Measured here")[0]

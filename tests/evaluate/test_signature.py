@@ -1,6 +1,7 @@
 """The one-line signature changes with everything that moves a score, and with nothing else."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from trees import make_tree
 import sclip_seg.evaluate.result
 import sclip_seg.towers.encoder
 from sclip_seg.config import KEYS
+from sclip_seg.evaluate import result
 from sclip_seg.evaluate.result import code_digest, config_digest, settings_of_counts, short_hash, signature
 from sclip_seg.towers.weights import build_clip
 from sclip_seg.version import __version__
@@ -160,10 +162,13 @@ def test_a_journal_is_believed_by_the_same_code_device_and_libraries_only(counte
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.Module, "parameters", lambda self: iter([torch.empty(1, device="meta")]))
         assert changed(plain, counted()) == {"device"}
-    monkeypatch.setattr(sclip_seg.evaluate.result, "version", lambda name: "9.9")
-    sclip_seg.evaluate.result.code_digest.cache_clear()
+    kept = (result.code_digest, result._version)
+    monkeypatch.setattr(result, "version", lambda name: "9.9")
+    for once in kept:
+        once.cache_clear()
     assert changed(plain, counted()) == {"versions", "code"}
-    sclip_seg.evaluate.result.code_digest.cache_clear()
+    for once in kept:
+        once.cache_clear()
 
 
 def test_code_digest_sees_the_code(tmp_path):
@@ -235,3 +240,20 @@ def test_config_digest_is_that_of_the_protocol():
         assert config_digest(cell("sclip", **{key: value})) == config_digest(plain)
     assert config_digest(cell("sclip", **{"model.logit_scale": 41})) != config_digest(plain)
     assert config_digest(cell("sclip", "ade20k")) != config_digest(plain)
+
+
+def test_versions_of_packages_by_other_names(monkeypatch):
+    """OpenCV without windows, and the forks of OpenMMLab's packages that are kept up."""
+    have = {"opencv-python-headless": "5.0", "onedl-mmengine": "0.10.12", "torch": "2.14"}
+
+    def of(name):
+        if name not in have:
+            raise PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(result, "version", of)
+    monkeypatch.setattr(result, "PACKAGES", ("torch", "mmengine", "opencv-python"))
+    result._version.cache_clear()
+    found = result.versions()
+    result._version.cache_clear()
+    assert (found["torch"], found["mmengine"], found["opencv-python"]) == ("2.14", "onedl 0.10.12", "5.0")

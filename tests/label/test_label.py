@@ -173,3 +173,17 @@ def test_masks_and_detections(photos):
         detections = found.detections()
         assert isinstance(detections, supervision.Detections)
         assert detections.area.sum() == found.labels.size
+
+
+def test_words_that_are_found_stay_when_it_goes_on(photos):
+    toy = ("--backbone", "toy", "--device", "cpu", "--format", "png", "--out", "out")
+    found = [str(photos / "a"), str(photos / "grey.png"), *toy, "--classes", "auto", "--drop", "plum"]
+    assert command.main(found) == 0
+    told = json.loads(Path("out/dataset.json").read_text())
+    assert told["classes"] == [word["name"] for word in told["found"]["words"]]
+    assert told["found"]["how"].startswith("auto[benchmarks-1#")
+    before, kept = content(), Path("out/progress/words.json")
+    stamp = kept.stat().st_mtime_ns
+    assert command.main(found) == 0
+    assert kept.stat().st_mtime_ns == stamp
+    assert content() == before

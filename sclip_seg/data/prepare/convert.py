@@ -1,32 +1,24 @@
-"""Labels converted to what is evaluated, file by file: whole or not at all, and never over one that is there."""
+"""Labels converted to what is evaluated, by the rules of the catalogue."""
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from tqdm import tqdm
 
 from ...errors import InputError
 from ..files import find_files, read_list
-from ..label_files import narrow, read_labels, whole_numbers
+from ..label_files import narrow, read_labels
 from ..labels import as_picture
+from .codes import matlab
 from .context import convert_context
+from .job import Job, run
+from .patterns import root
+from .reshape import plan_reshaping
 from .tables import UNKNOWN, load_table
 
 MATLAB = ".mat"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A file to be made; `make` writes it under the name that it is given."""
-
-    target: Path
-    make: Callable[[Path], None]
 
 
 def convert(rule: dict, data: Path, first: int | None = None, force: bool = False, corrected: bool = False) -> str:
@@ -42,12 +34,14 @@ def convert(rule: dict, data: Path, first: int | None = None, force: bool = Fals
     written = run(jobs, force)
     if "link" in rule:
         link(data / rule["link"]["from"], data / rule["link"]["to"])
-    place = data / rule["corrected" if corrected else "target"]
+    place = data / (root(rule["labels"]["to"]) if "labels" in rule else rule["corrected" if corrected else "target"])
     return f"{place}: {written} files written, {len(jobs) - written} were there"
 
 
 def plan(rule: dict, data: Path, first: int | None = None, corrected: bool = False) -> list[Job]:
     """The files to be made, in the order of their names."""
+    if "labels" in rule or "pictures" in rule:
+        return plan_reshaping(rule, data, first)
     source, target = data / rule["source"], data / rule["corrected" if corrected else "target"]
     suffix, new_suffix = rule["source_suffix"], rule["target_suffix"]
     names = _listed(data / rule["list"]) if "list" in rule else _found(source, suffix, new_suffix)
@@ -62,28 +56,6 @@ def plan(rule: dict, data: Path, first: int | None = None, corrected: bool = Fal
             copied = Job(data / rule["copy"]["to"] / picture, partial(_copy, data / rule["copy"]["from"] / picture))
             jobs.append(copied)
     return jobs
-
-
-def run(jobs: list[Job], force: bool = False) -> int:
-    """How many files were written; those that are there are kept, unless `force`."""
-    written = 0
-    for job in tqdm(jobs, desc="converting", unit="file", dynamic_ncols=True, disable=None):
-        if force or not job.target.exists():
-            make_whole(job)
-            written += 1
-    return written
-
-
-def make_whole(job: Job) -> None:
-    """The whole file or none of it."""
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    draft = job.target.with_name(f".{job.target.name}.part")
-    draft.unlink(missing_ok=True)  # of a run that was killed
-    try:
-        job.make(draft)
-        os.replace(draft, job.target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def link(source: Path, target: Path) -> None:
@@ -108,21 +80,12 @@ def _found(folder: Path, suffix: str, new_suffix: str) -> list[str]:
 
 
 def _convert_file(source: Path, table: np.ndarray, target: Path) -> None:
-    labels = _read_matlab(source) if source.suffix == MATLAB else read_labels(str(source))
+    labels = matlab("S", source) if source.suffix == MATLAB else read_labels(str(source))
     values = np.unique(labels)
     odd = [int(value) for value in values if value >= len(table) or table[value] == UNKNOWN]
     if odd:
         raise InputError(f"the label map {source} has the value {odd[0]}, for which the benchmark has no class")
     as_picture(narrow(table[labels])).save(target, format="PNG")
-
-
-def _read_matlab(path: Path) -> np.ndarray:
-    """COCO-Stuff 10k's label map (H, W), called S in its file."""
-    try:
-        stored = loadmat(path)["S"]
-    except Exception as error:  # scipy raises what it likes
-        raise InputError(f"the label map {path} cannot be read: {type(error).__name__}: {error}") from error
-    return whole_numbers(stored, str(path))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -9,8 +9,6 @@ from .archives import NoSpace, unpack
 from .catalogue import Archive, Benchmark
 from .transfer import fetch, gigabytes
 
-DOWNLOADS = "downloads"  # below data/
-
 
 def download(benchmark: Benchmark, data: Path, attempts: int = 5, pause: float = 2.0) -> list[str]:
     """Fetches and unpacks what is not in its place yet; says what was done, and what a person must fetch.
@@ -23,13 +21,21 @@ def download(benchmark: Benchmark, data: Path, attempts: int = 5, pause: float =
     check_space(missing, data)
     said = [f"{data / archive.to}: it was there" for archive in benchmark.archives if archive not in missing]
     for archive in missing:
-        file = data / DOWNLOADS / archive.file
+        file = data / archive.place
         if not file.is_file():
+            if not archive.url:
+                raise InputError(f"the archive {file} is missing, which another one should have brought")
             fetch(archive.url, file, archive.checksum, attempts, pause)
         count = put(archive, file, data)
-        said.append(f"{data / archive.to}: {count} files from {file}, which may be deleted")
-    if benchmark.by_hand and not (data / benchmark.by_hand["file"]).exists():
-        said.append(f"to be fetched by hand: {benchmark.by_hand['how']}; put it at {data / benchmark.by_hand['file']}")
+        said.append(
+            f"{data / archive.to}: {count} files from {archive.url or 'the archive'} ({file}, which may be deleted)"
+        )
+    if benchmark.by_hand:
+        place = data / benchmark.by_hand["file"]
+        fetched = f"{place}: it was there"
+        said.append(
+            fetched if place.exists() else f"to be fetched by hand: {benchmark.by_hand['how']}; put it at {place}"
+        )
     return said
 
 
@@ -38,7 +44,7 @@ def check_space(archives: list[Archive], data: Path) -> None:
     needed = 0.0
     for archive in archives:
         packed, unpacked = archive.gigabytes
-        file = data / DOWNLOADS / archive.file
+        file = data / archive.place
         part = file.with_name(file.name + ".part")
         there = sum(path.stat().st_size for path in (file, part) if path.is_file())
         needed += max(0.0, packed * 1e9 - there) + unpacked * 1e9

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ...drawing import GAP, LINE, overlay
 from ...files import as_png, write_atomically
+from ..bands import read_bands
 from ..label_files import read_labels
-from ..labels import LabelRule
 from .verify import Findings
 
 SHOWN, COLUMNS, CELL = 24, 6, 200  # pictures, pictures a row, pixels a side
@@ -26,7 +26,7 @@ def draw_overview(findings: Findings) -> Image.Image:
     rows = -(-len(chosen) // COLUMNS)
     panels, names, present = [], [], set()
     for index in chosen:
-        picture, labels = _thumbnails(*findings.good[index], findings.rule)
+        picture, labels = _thumbnails(*findings.good[index], findings)
         panels.append(overlay(picture, labels, findings.palette))
         names.append(Path(findings.good[index][0]).stem)
         present |= {int(c) for c in np.unique(labels) if c < len(findings.classes)}
@@ -45,13 +45,17 @@ def draw_overview(findings: Findings) -> Image.Image:
     return canvas
 
 
-def _thumbnails(picture: str, label: str, rule: LabelRule) -> tuple[np.ndarray, np.ndarray]:
+def _thumbnails(picture: str, label: str, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
     """Picture (h, w, 3) and labels as evaluated (h, w), to fit a cell."""
-    small = Image.fromarray(rule.classes_of(read_labels(label)).astype(np.int32))
+    small = Image.fromarray(findings.rule.classes_of(read_labels(label)).astype(np.int32))
     factor = CELL / max(small.size)
     size = tuple(max(1, round(side * factor)) for side in small.size)
-    with Image.open(picture) as file:
-        pixels = ImageOps.exif_transpose(file).convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    if findings.bands:
+        whole = Image.fromarray(np.ascontiguousarray(read_bands(picture, findings.bands)[..., ::-1]))
+    else:
+        with Image.open(picture) as file:
+            whole = ImageOps.exif_transpose(file).convert("RGB")
+    pixels = whole.resize(size, Image.Resampling.BILINEAR)
     return np.asarray(pixels), np.asarray(small.resize(size, Image.Resampling.NEAREST))
 
 

@@ -1,7 +1,6 @@
 """The first pictures of a dataset as a small tree of the same layout, for a trial."""
 
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from ...errors import InputError
 from ...files import write_atomically
 from ..check import Layout
 from ..files import find_pictures, label_path
-from .convert import Job, run
+from .job import Job, run, share
 
 
 def cut_subset(dataset: dict, target: Path, first: int, force: bool = False) -> int:
@@ -29,7 +28,7 @@ def cut_subset(dataset: dict, target: Path, first: int, force: bool = False) -> 
         for source in (Path(layout.pictures, pictures[name]), Path(label)):
             if not source.is_file():
                 raise InputError(f"{source} is missing, which the subset of {first} needs")
-            jobs.append(Job(_moved(source, layout, target), partial(_share, source)))
+            jobs.append(Job(_moved(source, layout, target), partial(share, source)))
     _refuse_other(target, layout, {job.target for job in jobs})
     run(jobs, force)
     if layout.list_file:
@@ -50,10 +49,3 @@ def _refuse_other(target: Path, layout: Layout, wanted: set[Path]) -> None:
     found = {path for folder in folders for path in folder.rglob("[!.]*") if path.is_file()} - wanted
     if found:
         raise InputError(f"{target} holds {min(found)}, which is not of this subset; move {target} away")
-
-
-def _share(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or one without hard links
-        shutil.copyfile(source, target)

@@ -1,6 +1,6 @@
 """A dataset looked through from its folders to its pixels, before it is trusted with a score."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from ...errors import InputError
+from ..bands import read_bands
 from ..check import Layout, check_dataset
 from ..datasets import build_dataset
 from ..digest import digest_of
@@ -26,8 +27,9 @@ class Findings:
     """What a look through a dataset has brought to light.
 
     `pixels` counts class by class, the ignored ones last; `good` are the (picture, label) paths without a fault;
-    `notes` say what is no fault but cannot be meant; `digest` is that of the data looked at, as a run on them has it in
-    its signature, every file read for it.
+    `bands` are those of the pictures that are red, green and blue, where the dataset says it; `notes` say what is no
+    fault but cannot be meant; `digest` is that of the data looked at, as a run on them has it in its signature, every
+    file read for it.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +41,7 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     good: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    bands: Sequence[int] | None = None
 
     def summary(self) -> str:
         """One paragraph for people."""
@@ -74,6 +77,7 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
     classes = built.metainfo["classes"]
     pixels = np.zeros(len(classes) + 1, np.int64)
     findings = Findings(classes, built.metainfo["palette"], LabelRule.of(built.metainfo), pixels, faults=faults)
+    findings.bands = getattr(built, "bands", None)
     if expected is not None and len(built) != expected:
         faults.append(f"there are {len(built)} pictures, the benchmark has {expected}")
     for picture, label in tqdm(list(_pairs(built))[:first], desc="verifying", unit="picture", disable=None):
@@ -108,7 +112,7 @@ def _pairs(built: BaseSegDataset) -> Iterator[tuple[str, str]]:
 def _look(picture: str, label: str, findings: Findings) -> str:
     """What is wrong with a picture or its label, "" for nothing; counts the label's pixels."""
     try:
-        size = _size_of(picture)
+        size = read_bands(picture, findings.bands).shape[:2] if findings.bands else _size_of(picture)
         labels = read_labels(label)
     except InputError as error:
         return str(error)

@@ -13,6 +13,7 @@ from .convert import convert
 from .download import download
 from .overview import write_overview
 from .subset import cut_subset
+from .transfer import gigabytes
 from .verify import verify
 
 DATASETS = CONFIGS / "_base_" / "datasets"
@@ -23,13 +24,22 @@ def show(options: argparse.Namespace) -> None:
     """`list`."""
     catalogue = load_catalogue()
     for name in names_in(DATASETS):
-        expected = catalogue.get(name, Benchmark()).pictures
+        benchmark = catalogue.get(name, Benchmark())
+        expected = benchmark.pictures
         try:
             found = check_dataset(load_dataset(DATASETS, name, options.data))
             state = f"{found} pictures" + ("" if expected in (None, found) else f", not {expected}: run verify")
         except InputError as error:
             state = str(error).splitlines()[0].partition("; expected")[0]
-        print(f"{name:16} {state}")
+            state += f"; next: {_next(name, benchmark, options.data)}" if name in catalogue else ""
+        print(f"{name:18} {state}")
+
+
+def _next(name: str, benchmark: Benchmark, data: Path) -> str:
+    """The command that a dataset waits for."""
+    has_all = all(archive.is_unpacked(data) for archive in benchmark.archives)
+    has_all &= not benchmark.by_hand or (data / benchmark.by_hand["file"]).exists()
+    return f"sclip-seg prepare {'convert' if has_all and benchmark.convert else 'download'} {name}"
 
 
 def look(options: argparse.Namespace) -> None:
@@ -55,7 +65,8 @@ def make(options: argparse.Namespace) -> None:
     dataset, benchmark = chosen(options)
     rule, first = benchmark.convert, options.first
     if rule:
-        print(convert(rule, options.data, first, options.force, options.corrected))
+        said = convert(rule, options.data, first, options.force, options.corrected)
+        print(f"{said}; then: sclip-seg prepare verify {options.name}")
     elif not first:
         print(f"{options.name} is used as it is downloaded")
     if options.corrected:
@@ -71,9 +82,12 @@ def make(options: argparse.Namespace) -> None:
 def get(options: argparse.Namespace) -> None:
     """`download`."""
     _, benchmark = chosen(options)
+    print(f"terms: {benchmark.terms or 'not known'}{'; given to those who register or ask' * benchmark.login}")
+    sizes = [archive.gigabytes[0] for archive in benchmark.archives if archive.url]
+    if sizes:
+        print(f"size: {f'about {gigabytes(1e9 * sum(sizes))}' if all(sizes) else 'not told'}")
     print("\n".join(download(benchmark, options.data)))
-    if benchmark.convert:
-        print(f"then: sclip-seg prepare convert {options.name}")
+    print(f"then: sclip-seg prepare {'convert' if benchmark.convert else 'verify'} {options.name}")
 
 
 def chosen(options: argparse.Namespace) -> tuple[dict, Benchmark]:

@@ -19,11 +19,13 @@ where one has drifted.
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import sclip_seg_cli
 
-from ...command import Parser, at_least_one, percent, run
+from ...axes import check_chosen
+from ...command import Parser, at_least_one, percent, refuses, run
 from .tables import BACKBONE, TABLES
 
 PROGRAM = (sys.executable, sclip_seg_cli.__file__, "test")  # by its path, so that it is the code of this process
@@ -80,6 +82,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None, program: Sequence[str] = PROGRAM) -> int:
     """Exit status: 0, 1 where a cell failed or drifted, 2 after one line about what the user can mend, 130 stopped."""
     options = parse(arguments)
+    chosen = partial(check_chosen, options.methods or (), options.datasets or (), options.backbones or ())
+    if refuses(chosen):
+        return run(chosen)
 
     from .reproduce import reproduce
 

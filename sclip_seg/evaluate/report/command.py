@@ -3,7 +3,8 @@
     sclip-seg report work_dirs --out work_dirs/report
 
 Reads every result.json below the folders and writes report.md, report.html (one
-page that needs nothing else), report.tex, cells.csv and classes.csv.
+page that needs nothing else), report.tex, cells.csv and classes.csv. What was
+measured with a memory has the same files of its own, in DIR/few_shot.
 
 The files may be anybody's: what stands in them is shown and never run, and one
 that cannot be used is named and left out. With --labels, pictures and labels

@@ -7,6 +7,7 @@ file is not opened.
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,11 @@ class Result:
     iou: dict[str, float | None]
     config: dict
     written: float
+
+    @property
+    def few_shot(self) -> bool:
+        """Whether labelled pictures were remembered for it (`regions.memory.RegionMemory.told`)."""
+        return re.search(r"#\w+,\d+shots", self.protocol.get("memory", "")) is not None
 
 
 def gather(folders: Sequence[Path], warn: Warn) -> list[Result]:

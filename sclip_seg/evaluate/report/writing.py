@@ -6,12 +6,14 @@ from pathlib import Path
 
 from ...files import write_atomically
 from ..published_figures import load
-from .gather import gather
+from .gather import Result, Warn, gather
 from .grid import build
 from .page import page
 from .pictures import galleries, kept_labels
 from .places import Allowed
 from .tables import cells_csv, classes_csv, latex, markdown, summary
+
+FEW_SHOT = "few_shot"  # the folder of what was measured with labelled pictures at hand, beside the others'
 
 
 def report(options: argparse.Namespace) -> None:
@@ -23,6 +25,15 @@ def report(options: argparse.Namespace) -> None:
         print(f"warning: {message}", file=sys.stderr)
 
     results = gather(options.folders or [Path("work_dirs")], warn)
+    few_shot = [result for result in results if result.few_shot]
+    results = [result for result in results if not result.few_shot]
+    for kind, folder in ((results, options.out), (few_shot, options.out / FEW_SHOT)):
+        if kind:
+            write(options, kind, folder, told, warn)
+
+
+def write(options: argparse.Namespace, results: list[Result], out: Path, told: list[str], warn: Warn) -> None:
+    """The files of results that may stand in one table."""
     grid = build(results, load(), warn)
     shown = []
     if options.labels is not None:
@@ -40,9 +51,9 @@ def report(options: argparse.Namespace) -> None:
         "classes.csv": classes_csv(grid),
     }
     for name, text in texts.items():
-        write_atomically(options.out / name, whole(text))
+        write_atomically(out / name, whole(text))
     print(summary(grid))
-    print(whole(f"written to {options.out}: {', '.join(texts)}"))
+    print(whole(f"written to {out}: {', '.join(texts)}"))
 
 
 def whole(text: str) -> str:

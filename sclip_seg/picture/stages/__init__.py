@@ -1,3 +1,3 @@
 """Stages that go with any method: they revise the scores of a picture before they are stitched."""
 
-from . import experts, probabilities, texts  # noqa: F401
+from . import experts, memory, probabilities, texts  # noqa: F401

@@ -1,0 +1,1 @@
+"""How words that nobody gave are scored: in no column with the mIoU of a given vocabulary."""

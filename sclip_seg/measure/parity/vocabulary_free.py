@@ -1,0 +1,60 @@
+"""Metrics for words that nobody gave, of given masks, labels and embeddings of names.
+
+stage_vocabulary_free   `mask` (P, W, h, w), enlarged bilinearly to the labels, `target` (P, H, W), 0 the background,
+                        `word_embedding`, `class_embedding`, `words_that_are_classes` (pairs) -> `metric.NAME`
+
+`metric.nearest` is held against the released columns. CaSED's scores of candidates from a database of captions
+(`cased.*`) are not ours.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...evaluate.free_words.metrics import Counted, iou, mean_by_class, of_mapping, score
+from .outcome import Part, gap
+from .reading import Check, File, reads
+from .reference import Reference
+
+GIVEN = ("mask", "target", "word_embedding", "class_embedding", "words_that_are_classes")
+SHARES = 1e-7  # of sums in fp32 there
+BACKGROUND = 0
+
+
+@reads("stage_vocabulary_free")
+def vocabulary_free(reference: Reference, file: File) -> Iterator[Check]:
+    """One case, of all metrics."""
+    metrics = [key for key in file.keys if key.startswith("metric.")]
+    yield Check("stage", "vocabulary-free", [*GIVEN, *metrics], partial(compared, file, metrics))
+
+
+def compared(file: File, metrics: list[str]) -> Iterator[Part]:
+    """Metric by metric."""
+    target, names = file["target"].astype(int), file["class_embedding"]
+    masks = F.interpolate(torch.from_numpy(file["mask"]), target.shape[1:], mode="bilinear", align_corners=False)
+    words, classes = masks.shape[1], len(names)
+    cells = masks.argmax(1).numpy() * classes + target
+    counts = [np.bincount(own.ravel(), minlength=words * classes).reshape(words, classes) for own in cells]
+    called = {int(word): int(own) for word, own in file["words_that_are_classes"]}
+    pictures = [
+        Counted(tuple(f"class {called[word]}" if word in called else f"word {word}" for word in range(words)), own)
+        for own in counts
+    ]
+    similarity = file["word_embedding"].astype(float) @ names.astype(float).T
+    found = score(pictures, [[f"class {own}"] for own in range(classes)], BACKGROUND, lambda _: similarity).means
+    found["nearest"] = released(pictures, similarity)
+    for key in metrics:
+        yield key.removeprefix("metric."), gap(np.array(found[key.removeprefix("metric.")]), file[key]), SHARES
+
+
+def released(pictures: list[Counted], similarity: np.ndarray) -> float:
+    """`nearest` as released: the likeness of the classes -1 - c is set to 0, and not that of those that are absent."""
+    of_pictures = []
+    for seen in pictures:
+        likeness = np.maximum(0, similarity)
+        likeness[:, -1 - np.flatnonzero(seen.present)] = 0
+        of_pictures.append(iou(of_mapping(seen.counts, likeness.argmax(1))))
+    return mean_by_class(of_pictures, BACKGROUND)
