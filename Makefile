@@ -9,7 +9,7 @@ INSTALLED := .venv/installed.stamp
 OLDEST := .venv-oldest/installed.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo demo-all app parity speed docs check format test-oldest clean
+.PHONY: help install test demo demo-all student app parity speed docs check format test-oldest clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ demo: $(INSTALLED)  ## evaluate ten methods on the toy world, offline
 
 demo-all: $(INSTALLED)  ## evaluate every method there
 	.venv/bin/python tools/toy_demo.py --all
+
+student: $(INSTALLED)  ## a teacher and its student on the toy world, offline
+	.venv/bin/python sclip_seg_cli.py toy-student
 
 app: $(INSTALLED)  ## a page to play with, on this machine only: make app APP="--backbone toy"
 	.venv/bin/python tools/app.py $(APP)

@@ -19,6 +19,8 @@ WORDS = {
     "test": ("sclip_seg.evaluate.test", "evaluate a method on a dataset"),
     "demo": ("sclip_seg.show.demo_command", "segment pictures of one's own with words of one's own"),
     "label": ("sclip_seg.label.command", "label folders, shards and videos, for others to train on"),
+    "train": ("sclip_seg.students.train_command", "train a student on what label wrote"),
+    "score-student": ("sclip_seg.students.score_command", "evaluate a trained student on a dataset"),
     "attention": ("sclip_seg.show.attention_command", "draw what points of a picture look at, methods side by side"),
     "app": ("sclip_seg.show.app.command", "a page to play with, on this machine only"),
     "prepare": ("sclip_seg.data.prepare.command", "download, convert and verify the benchmarks"),
@@ -39,6 +41,7 @@ WORDS = {
     "toy-words": ("sclip_seg.toy.words_command", "words found and things remembered in the toy world, offline"),
     "toy-demo": ("sclip_seg.toy.demo_command", "methods on the toy benchmark, offline"),
     "toy-ranks": ("sclip_seg.toy.ranks_command", "hold the toy benchmark's ranking against the papers'"),
+    "toy-student": ("sclip_seg.students.toy_command", "a teacher and its student on the toy world, offline"),
     "toy-train": ("sclip_seg.toy.train_command", "train the toy tower"),
     "toy-guide-train": ("sclip_seg.toy.train_guide_command", "train the toy guide"),
 }

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoWords", "Prediction", "Predictor", "__version__", "load"]
 
-SHELVES = ("words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show", "measure")
+SHELVES = (
+    *("words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy"),
+    *("show", "label", "students", "measure"),
+)
 
 when_mmseg_loads()
 keep_old_names()

@@ -17,7 +17,7 @@ LOCATIONS = {
     "DATASETS": ("sclip_seg.data.datasets",),
     "TRANSFORMS": ("sclip_seg.data.loading",),
     "DATA_SAMPLERS": ("sclip_seg.evaluate.sharing",),
-    "HOOKS": ("sclip_seg.evaluate.hooks", "sclip_seg.evaluate.sharing"),
+    "HOOKS": ("sclip_seg.evaluate.hooks", "sclip_seg.evaluate.sharing", "sclip_seg.students.checkpoints"),
     "METRICS": ("sclip_seg.evaluate.metric",),
 }
 

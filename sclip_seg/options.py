@@ -18,13 +18,14 @@ PAIRS = {"[": "]", "(": ")", "{": "}"}
 DEPTH = 20  # brackets within brackets
 
 
-def parse_options(options: Sequence[str]) -> dict[str, object]:
+def parse_options(options: Sequence[str], called: str = "--cfg-options") -> dict[str, object]:
     """`a.b.c=VALUE` -> `{"a.b.c": value}`; the last of a key counts. Raises InputError for what is no KEY=VALUE."""
     found = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals or not key.strip() or not all(part for part in key.strip().split(".")):
-            raise InputError(f"--cfg-options takes KEY=VALUE, such as model.logit_scale=40, not {option!r}")
+            example = "model.logit_scale=40" if called == "--cfg-options" else "num_gpus=1"
+            raise InputError(f"{called} takes KEY=VALUE, such as {example}, not {option!r}")
         found[key.strip()] = parse_value(text)
     return found
 

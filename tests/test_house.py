@@ -33,7 +33,8 @@ SHELVES = {
     "toy": {"", "words", "towers", "picture", "data", "evaluate"},
     "show": {"", "words", "towers", "picture", "data", "evaluate", "toy"},
     "label": {"", "words", "towers", "picture", "data", "evaluate", "show"},
-    "measure": {"", "words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show"},
+    "students": {"", "towers", "data", "evaluate", "toy", "label"},
+    "measure": {"", "words", "towers", "regions", "picture", "methods", "data", "evaluate", "toy", "show", "label"},
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {

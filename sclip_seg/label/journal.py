@@ -13,8 +13,8 @@ PROGRESS = "progress"
 class Journal:
     """The journals of all processes in `folder`, and this one's own, which is written to."""
 
-    def __init__(self, folder: Path, key: str, rank: int) -> None:
-        self.folder, self.key = folder, key
+    def __init__(self, folder: Path, key: str, rank: str) -> None:
+        self.folder, self.key, self.rank = folder, key, rank
         self.path = folder / f"rank{rank}.jsonl"
 
     def read(self) -> dict[str, tuple[str, bool, Path, int]]:

@@ -4,9 +4,9 @@ import argparse
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..picture.finding.finder import AUTO
 from ..show.demo import failed, how_to_find, ready
 from ..show.predictor import Prediction, Predictor
 from .coco import NOTE
-from .formats import Format, format_of
+from .formats import format_of
 from .found import Classes, Found, label_map
 from .journal import PROGRESS, Journal, Kept
 from .sources import Source, sources
@@ -33,41 +33,44 @@ AHEAD = 4  # pictures a worker that are decoded before their turn
 
 
 def label(options: argparse.Namespace) -> int:
-    """This process's share of the pictures. Exit status as of `main`."""
-    form = format_of(options.format, options.polygons, options.scores)
+    """This process's share of the pictures, or all of them on a cluster. Exit status as of `main`."""
+    check(options)
+    if options.engine == "ray":
+        from .on_ray import on_ray
+
+        return on_ray(options)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if options.device is None and ranks > 1 and get_device() != "cpu":
+        options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"
+    labeller = Labeller(options)
+    with labeller.at_work(str(rank)) as share:
+        if ranks == 1:
+            clear_drafts(options.out.rglob(".*"))
+        stamps: dict[str, str] = {}  # of all pictures, also of other processes
+        bad = share.work(dealt(options.places, stamps, rank, ranks))
+        finish(labeller.told, options, share.journal, stamps)
+    return 2 if bad else 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises InputError for what can be known wrong before weights are loaded."""
+    format_of(options.format, options.polygons, options.scores)
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out {options.out} is a file")
     out = options.out.resolve()
     if any(existing(place).resolve() in (out, *out.parents) for place in options.places):
         raise InputError(f"--out {options.out} lies in what is labelled, and would be labelled too; choose another one")
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if options.device is None and ranks > 1 and get_device() != "cpu":
-        options.device = f"{get_device()}:{os.environ.get('LOCAL_RANK', rank)}"
-    next(sources(options.places), None)  # a mistake in them is told before weights are loaded
-    segment = ready_for_all(options)
-    classes = Classes(segment.classes, segment.model.dataset_meta["palette"], segment.model.labelling.background)
-    told = dataset_of(segment, classes, options)
-    key = short_hash([told, code_digest()])
-    progress = options.out / PROGRESS
-    progress.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(progress / f"rank{rank}.lock", timeout=0.5)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"another process writes labels into {options.out}; wait, or choose another --out") from error
-    with lock:
-        if ranks == 1:
-            clear_drafts(options.out.rglob(".*"))
-        journal = Journal(progress, key, rank)
-        known = journal.read()
-        journal.open()
-        share = Share(options, form, classes, journal, known, rank, ranks)
-        try:
-            bad = share.work(segment)
-        finally:
-            journal.close()
-        finish(share, told)
-    return 2 if bad else 0
+    if options.engine != "ray" and (options.address or options.jobs):
+        raise InputError("--address and --jobs go with --engine ray")
+    next(sources(options.places), None)
+
+
+def dealt(places: Sequence[str], stamps: dict[str, str], rank: int, ranks: int) -> Iterator[Source]:
+    """Every so many-th picture; `stamps` is given those of all."""
+    for index, source in enumerate(sources(places)):
+        stamps[source.name] = source.stamp
+        if index % ranks == rank:
+            yield source
 
 
 def ready_for_all(options: argparse.Namespace) -> Predictor:
@@ -104,49 +107,79 @@ def pictures_of(places: Sequence[str]) -> Iterator[np.ndarray]:
             yield source.read()
 
 
-def dataset_of(segment: Predictor, classes: Classes, options: argparse.Namespace) -> dict:
-    """What whoever trains on the labels must know: who taught, which classes, how they are written."""
-    segment.model.prepare()
-    return {
-        "signature": signature(segment.config, segment.model, 0, 0),
-        "classes": list(classes.names),
-        "queries": list(segment.model.vocabulary.queries),
-        "palette": classes.palette,
-        "background": classes.background,
-        "ignore": classes.ignore,
-        "note": NOTE,
-        **({"found": options.words_found} if getattr(options, "words_found", None) else {}),
-        "written": {name: getattr(options, name) for name in WRITING},
-    }
+class Labeller:
+    """A method with its words, and what is written of what it finds.
+
+    `told`: what whoever trains on the labels must know: who taught, which classes, how they are written.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.segment = segment = ready_for_all(options)
+        background = segment.model.labelling.background
+        self.classes = Classes(segment.classes, segment.model.dataset_meta["palette"], background)
+        segment.model.prepare()
+        self.told = {
+            "signature": signature(segment.config, segment.model, 0, 0),
+            "classes": list(self.classes.names),
+            "queries": list(segment.model.vocabulary.queries),
+            "palette": self.classes.palette,
+            "background": background,
+            "ignore": self.classes.ignore,
+            "note": NOTE,
+            **({"found": options.words_found} if getattr(options, "words_found", None) else {}),
+            "written": {name: getattr(options, name) for name in WRITING},
+        }
+
+    @contextmanager
+    def at_work(self, name: str) -> Iterator["Share"]:
+        """What one process does, by its journal `name`. Raises InputError where another one has it."""
+        with held(self.options.out, name):
+            journal = Journal(self.options.out / PROGRESS, key_of(self.told), name)
+            known = journal.read()
+            journal.open()
+            try:
+                yield Share(self, journal, known)
+            finally:
+                journal.close()
+
+
+def key_of(told: dict) -> str:
+    """Of all that labels depend on beside the pictures."""
+    return short_hash([told, code_digest()])
+
+
+@contextmanager
+def held(out: Path, name: str) -> Iterator[None]:
+    """The folder, for one process of that name. Raises InputError where there is another one."""
+    (out / PROGRESS).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / PROGRESS / f"rank{name}.lock", timeout=0.5)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"another process writes labels into {out}; wait, or choose another --out") from error
+    with lock:
+        yield
 
 
 class Share:
-    """The pictures of one process: every so many-th of all, less those that are done."""
+    """The pictures of one process, less those that are done."""
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        form: Format,
-        classes: Classes,
-        journal: Journal,
-        known: dict,
-        rank: int,
-        ranks: int,
-    ) -> None:
-        self.options, self.form, self.classes, self.journal = options, form, classes, journal
-        self.known, self.rank, self.ranks = known, rank, ranks
-        self.stamps: dict[str, str] = {}  # of all pictures, also of other processes
-        self.copies = options.copy or options.format == "yolo"
+    def __init__(self, labeller: Labeller, journal: Journal, known: dict) -> None:
+        self.labeller, self.journal, self.known = labeller, journal, known
+        self.options, self.classes = labeller.options, labeller.classes
+        self.form = format_of(self.options.format, self.options.polygons, self.options.scores)
+        self.copies = self.options.copy or self.options.format == "yolo"
 
-    def work(self, segment: Predictor) -> int:
-        """Labels what is left. How many pictures could not be read."""
+    def work(self, mine: Iterable[Source]) -> int:
+        """Labels what is left of these. How many pictures could not be read."""
         bad = 0
         read: deque[Source] = deque()
-        with tqdm(desc="label", unit="picture", disable=None if self.rank == 0 else True) as bar:
+        with tqdm(desc="label", unit="picture", disable=None if self.journal.rank == "0" else True) as bar:
 
             def pictures() -> Iterator[np.ndarray]:
                 nonlocal bad
-                for source, future in self.decoded(bar):
+                for source, future in self.decoded(mine, bar):
                     try:
                         picture = future.result()
                     except InputError as error:
@@ -158,19 +191,16 @@ class Share:
                     read.append(source)
                     yield picture
 
-            for prediction in segment.stream(pictures()):
+            for prediction in self.labeller.segment.stream(pictures()):
                 self.write(read.popleft(), prediction)
                 bar.update()
         return bad
 
-    def decoded(self, bar: tqdm) -> Iterator[tuple[Source, Future]]:
-        """The pictures of this share in order, decoded by workers some way ahead."""
+    def decoded(self, mine: Iterable[Source], bar: tqdm) -> Iterator[tuple[Source, Future]]:
+        """Those that are left in order, decoded by workers some way ahead."""
         waiting: deque[tuple[Source, Future]] = deque()
         with ThreadPoolExecutor(self.options.workers) as pool:
-            for index, source in enumerate(sources(self.options.places)):
-                self.stamps[source.name] = source.stamp
-                if index % self.ranks != self.rank:
-                    continue
+            for source in mine:
                 if self.known.get(source.name, ())[:2] == (source.stamp, True):
                     bar.update()
                     continue
@@ -198,17 +228,19 @@ class Share:
         self.journal.add(source.name, source.stamp, record=self.form.record(found))
 
 
-def finish(share: Share, told: dict) -> None:
+def finish(told: dict, options: argparse.Namespace, journal: Journal, stamps: dict[str, str]) -> None:
     """Once all processes have done all pictures: the files of the whole, by the one that is last."""
-    out: Path = share.options.out
+    out: Path = options.out
+    classes = Classes(tuple(told["classes"]), told["palette"], told["background"])
     with FileLock(out / PROGRESS / "finish.lock"):
-        known = share.journal.read()
-        done = {name: known.get(name, (None, False)) for name in share.stamps}
-        if any(entry[0] != share.stamps[name] for name, entry in done.items()):
+        known = journal.read()
+        done = {name: known.get(name, (None, False)) for name in stamps}
+        if any(entry[0] != stamps[name] for name, entry in done.items()):
             return
         good = [name for name in sorted(done) if done[name][1]]
         records = Kept([done[name][2:] for name in good])
-        for place, parts in share.form.whole(share.classes, records).items():
+        form = format_of(options.format, options.polygons, options.scores)
+        for place, parts in form.whole(classes, records).items():
             write_atomically(out / place, parts)
         numbers = {"pictures": len(good), "unread": len(done) - len(good)}
         write_atomically(out / DATASET, json.dumps({**told, **numbers}, indent=2) + "\n")

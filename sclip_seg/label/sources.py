@@ -40,9 +40,42 @@ class Source:
     content: Callable[[], tuple[str, bytes]]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A file, as it was named and absolute, where it lies below its place, and its pictures' names and stamps."""
+
+    told: str
+    path: str
+    below: str
+    names: tuple[str, ...]
+    stamps: tuple[str, ...]
+
+    def sources(self) -> Iterator[Source]:
+        """The pictures, as `sources` has them; of a file that has changed since, with other stamps."""
+        found = _of_file(Path(self.path), PurePosixPath(self.below))
+        for name, (_, _, origin, *rest) in zip(self.names, found, strict=False):
+            yield Source(name, self.told + origin.removeprefix(self.path), *rest)
+
+
 def sources(places: Sequence[str]) -> Iterator[Source]:
     """Everything that the arguments mean, each file once. Raises InputError for one that means nothing."""
     names: set[str] = set()
+    for path, below in _files(places):
+        for name, suffix, *rest in _of_file(path, below):
+            yield Source(_free(name, suffix, names), *rest)
+
+
+def pieces(places: Sequence[str]) -> Iterator[Piece]:
+    """The same file by file, for whoever hands them on to others."""
+    names: set[str] = set()
+    for path, below in _files(places):
+        found = [(_free(name, suffix, names), stamp) for name, suffix, _, stamp, *_ in _of_file(path, below)]
+        if found:
+            yield Piece(str(path), os.path.abspath(path), str(below), *map(tuple, zip(*found, strict=True)))
+
+
+def _files(places: Sequence[str]) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Each file once, and where it lies below its place."""
     seen: set[str] = set()
     for place in places:
         base, paths = found = _found(place)
@@ -50,12 +83,9 @@ def sources(places: Sequence[str]) -> Iterator[Source]:
             raise InputError(f"no pictures, shards or videos at {place}")
         for path in paths:
             real = os.path.realpath(path)
-            if real in seen:
-                continue
-            seen.add(real)
-            below = PurePosixPath(os.path.relpath(path, base).replace(os.sep, "/"))
-            for name, suffix, *rest in _of_file(path, below):
-                yield Source(_free(name, suffix, names), *rest)
+            if real not in seen:
+                seen.add(real)
+                yield path, PurePosixPath(os.path.relpath(path, base).replace(os.sep, "/"))
 
 
 def _found(place: str) -> tuple[Path, list[Path]]:
@@ -109,6 +139,7 @@ def _of_shard(path: Path, stem: str, stamp: str) -> Iterator[tuple]:
     webdataset's key of a sample is the name up to the first dot.
     """
     try:
+        is_plain = _is_plain(path)
         with tarfile.open(path) as shard:
             for member in shard:
                 shard.members = []  # it keeps all that it has seen
@@ -116,8 +147,11 @@ def _of_shard(path: Path, stem: str, stamp: str) -> Iterator[tuple]:
                 if suffix.lower() not in SUFFIXES:
                     continue
                 name = f"{stem}/{member.name.removesuffix(suffix)}"
-                content = partial(_refused, _fault(member))
-                if not _fault(member):
+                if _fault(member):
+                    content = partial(_refused, _fault(member))
+                elif is_plain:
+                    content = partial(_read, path, member.offset_data, member.size, suffix.lower())
+                else:
                     content = partial(_same, suffix.lower(), shard.extractfile(member).read())
                 origin = f"{path}:{member.name}"
                 yield name, suffix, origin, stamp, partial(_decoded, content, origin), content
@@ -129,9 +163,26 @@ def _fault(member: tarfile.TarInfo) -> str:
     parts = re.split(r"[/\\]", member.name)
     if not member.isreg():
         return "it is a link or a device, not a file"
+    if member.issparse():
+        return "it is stored with holes"
     if member.name.startswith(("/", "\\")) or ".." in parts:
         return "its name leads out of the shard"
     return f"it has {member.size} bytes" if member.size > LARGEST else ""
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether the shard is not compressed, so that a member can be read where it lies."""
+    try:
+        with tarfile.open(path, "r:"):
+            return True
+    except tarfile.ReadError:
+        return False
+
+
+def _read(path: Path, offset: int, size: int, suffix: str) -> tuple[str, bytes]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return suffix, file.read(size)
 
 
 def _same(suffix: str, content: bytes) -> tuple[str, bytes]:

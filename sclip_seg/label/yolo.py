@@ -23,7 +23,7 @@ class Yolo(Maps):
         return {f"labels/{found.name}.txt": "".join(lines).encode()}
 
     def whole(self, classes: Classes, records: object) -> dict[str, Iterator[bytes]]:
-        """data.yaml; texts of JSON are texts of YAML."""
-        lines = ["path: .", "train: images", "val: images", "names:"]
+        """data.yaml, without a `path`: its own folder is meant. Texts of JSON are texts of YAML."""
+        lines = ["train: images", "val: images", "names:"]
         lines += [f"  {place}: {json.dumps(classes.names[label])}" for place, label in enumerate(classes.things)]
         return {"data.yaml": iter([("\n".join(lines) + "\n").encode()])}

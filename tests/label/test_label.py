@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -187,3 +188,19 @@ def test_words_that_are_found_stay_when_it_goes_on(photos):
     assert command.main(found) == 0
     assert kept.stat().st_mtime_ns == stamp
     assert content() == before
+
+
+def test_two_processes_at_once(photos):
+    """As torchrun starts them: the one that is last writes the whole, and nothing is done twice."""
+    assert label(photos, form="labelstudio", out="whole") == 0
+    children = []
+    for rank in "01":
+        child = os.fork()
+        if not child:
+            os.environ.update(WORLD_SIZE="2", RANK=rank)
+            os._exit(label(photos, form="labelstudio"))
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    assert content() == content("whole")
+    names = [p.read_text().count('"name"') for p in Path("out/progress").glob("rank*.jsonl")]
+    assert names == [3, 3]

@@ -61,6 +61,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help=f"cells that share a process and its trunk, at most (default: {GROUP})",
     )
     parser.add_argument(
+        "--engine", choices=("local", "ray", "slurm"), default="local", help="who runs the groups (default: local)"
+    )
+    parser.add_argument("--address", metavar="PLACE", help="of a Ray cluster, as ray.init takes it")
+    parser.add_argument(
+        "--resources", nargs="+", default=[], metavar="KEY=VALUE", help="of each group: num_gpus=1, slurm_partition=dev"
+    )
+    parser.add_argument(
         "--labels", action="store_true", help="keep predicted label maps, for sclip-seg report --labels"
     )
     parser.add_argument("--anew", action="store_true", help="measure finished cells again")

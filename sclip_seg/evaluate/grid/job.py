@@ -1,7 +1,6 @@
 """A process of a grid and the cells that it measures: their locks, how far they are, what they have left."""
 
 import re
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.config import Config
 
 from ..work_folder import PROGRESS, RESULT, is_at_work
 from .cell import Request
+from .engine import Work
 
 LAST_LINES = 5
 LOG, GROUP, GROUP_LOG = "log.txt", "group.json", "group.txt"  # the last two in the folder of a group's first cell
@@ -58,7 +58,7 @@ class Job:
 
     cells: list[Begun]
     slot: int
-    process: subprocess.Popen
+    process: Work
     start: float = field(default_factory=time.monotonic)
 
     @property

@@ -16,6 +16,7 @@ from ...options import parse_options
 from . import compare, gate, protocol, sweep
 from .cell import Cell, Request
 from .command import PROTOCOL
+from .engine import engine_of
 from .groups import grouped
 from .run import GridRun, Outcome
 from .screen import Screen
@@ -30,13 +31,23 @@ def reproduce(options: argparse.Namespace, program: Sequence[str], arguments: Se
     """Measures, prints, compares; the exit status."""
     expected = gate.load(options.check) if options.check else None
     requests = plan(options, expected)
+    resources = parse_options(options.resources, "--resources")
     screen = Screen(sys.stdout)
     with stop_on_signal() as stopped:
         same_code = bool(options.check or options.store)
-        places = slots(options.jobs)
-        share = -(-len(requests) // len(places))  # no slot is left idle for the sake of a larger group
-        grid = GridRun(program, places, screen, stopped, options.anew, same_code)
-        outcomes = grid.run(grouped(requests, min(options.group, share)))
+        engine = engine_of(options.engine, options.address, resources, options.work_dir)
+        if engine.remote:
+            groups = grouped(requests, options.group)
+            places = [{}] * (options.jobs or len(groups))
+        else:
+            places = slots(options.jobs)
+            share = -(-len(requests) // len(places))  # no slot is left idle for the sake of a larger group
+            groups = grouped(requests, min(options.group, share))
+        grid = GridRun(program, places, screen, stopped, options.anew, same_code, engine)
+        try:
+            outcomes = grid.run(groups)
+        finally:
+            engine.close()
         was_stopped = stopped() and len(outcomes) < len(requests)
     if any(outcome.result for outcome in outcomes):
         print(compare.table(outcomes))

@@ -6,11 +6,9 @@ therefore share a folder, and their work. A run that was stopped is gone on with
 """
 
 import json
-import os
 import signal
-import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,11 +20,13 @@ from ...errors import InputError
 from ...files import write_atomically
 from ..work_folder import PROGRESS, RESULT
 from .cell import Request, count_pictures
+from .engine import Engine, Local
 from .job import GROUP, GROUP_LOG, LOG, Begun, Busy, Job, last_lines, locked, version_of
 from .screen import Screen, clock
 
 POLL, GRACE = 0.1, 10.0  # seconds: between two looks at the processes, and for one to end when it is asked to
 AGAIN = 2.0  # seconds between two looks at the cells that other processes work on
+LIVES = 3  # times that a group is begun again after a machine of a cluster was lost
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class GridRun:
         stopped: asked between two looks; when it says yes, the processes are ended and the rest is left.
         anew: measure finished cells too, and go on with none that was stopped.
         same_code: what other code has measured is measured again.
+        engine: who runs the processes.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class GridRun:
         stopped: Callable[[], bool] = lambda: False,
         anew: bool = False,
         same_code: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self.program, self.slots, self.screen, self.stopped = list(program), list(slots), screen, stopped
         self.anew, self.same_code = anew, same_code
+        self.engine, self.lost = engine or Local(), Counter()
         self.waiting: deque[list[Request]] = deque()
         self.running: list[Job] = []
         self.elsewhere: list[Request] = []
@@ -146,15 +149,8 @@ class GridRun:
             arguments = ["--cells", str(first / GROUP)]
             for cell in cells:
                 (cell.request.folder / LOG).unlink(missing_ok=True)
-        with (first / (LOG if len(calls) == 1 else GROUP_LOG)).open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [*self.program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | self.slots[slot],
-                start_new_session=True,  # the terminal's Ctrl-C reaches this process only, which ends the others
-            )
+        log = first / (LOG if len(calls) == 1 else GROUP_LOG)
+        process = self.engine.start([*self.program, *arguments], log, self.slots[slot])
         self.running.append(Job(cells, slot, process))
         if not self.screen.is_live:
             for cell in cells:
@@ -211,6 +207,11 @@ class GridRun:
             cell.lock.release()
         seconds, status = time.monotonic() - job.start, job.process.returncode
         unfinished = [cell for cell in job.cells if not self._done(cell, seconds / len(job.cells))]
+        if job.process.lost and unfinished and self.lost[job.title] < LIVES:
+            self.lost[job.title] += 1
+            self.waiting.appendleft([cell.request for cell in unfinished])
+            self.screen.say(f"lost with what ran it ({job.process.lost}): {job.title}; goes on")
+            return
         if len(job.cells) > 1 and status < 0 and unfinished:  # too much for the machine, as it seems
             half = -(-len(unfinished) // 2)
             requests = [cell.request for cell in unfinished]
@@ -235,8 +236,8 @@ class GridRun:
             ended = f"{folder / 'result.json'} is not of this config and these pictures"
         if cell.resumed:
             ended += "; it went on with a run that was stopped: --anew begins from the first picture"
-        log = folder / LOG
-        lines = last_lines(log if log.exists() else job.cells[0].request.folder / GROUP_LOG)
+        logs = folder / LOG, job.cells[0].request.folder / GROUP_LOG
+        lines = next((last_lines(log) for log in logs if log.exists()), [])
         return "\n".join([*lines, ended])
 
     def _note(self, outcome: Outcome) -> None:
@@ -253,7 +254,7 @@ class GridRun:
         for sent in (signal.SIGTERM, signal.SIGKILL):
             for job in self.running:
                 if job.process.poll() is None:
-                    os.killpg(job.process.pid, sent)
+                    job.process.end(sent)
             deadline = time.monotonic() + GRACE
             while any(job.process.poll() is None for job in self.running) and time.monotonic() < deadline:
                 time.sleep(POLL)

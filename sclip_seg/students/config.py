@@ -1,0 +1,82 @@
+"""A student's config: a name among those that are shipped, or a file, resolved for a folder of labels."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from ..choices import CONFIGS, names_in
+from ..errors import InputError, near
+from ..handed_in import existing
+from ..options import put
+
+STUDENTS = CONFIGS / "students"
+VARIABLES = ("SCLIP_LABELS", "SCLIP_PICTURES", "SCLIP_ITERS", "SCLIP_CROP")
+NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper", "test_pipeline", "teacher", "classes", "ignore")
+UNFIT = {'"', "'", "\\", "\n", "{", "}"}  # in a path that a config is to name
+
+
+def config_file(config: str) -> Path:
+    """The file of a student's config. Raises InputError where there is none, with the near ones."""
+    have = names_in(STUDENTS)
+    if Path(config).name == Path(config).stem == config:
+        if config not in have:
+            raise InputError(f"there is no student {config!r}{near(config, have)}")
+        return STUDENTS / f"{config}.py"
+    path = existing(config)
+    if not path.is_file():
+        raise InputError(f"there is no config {path}{near(path.stem, have)}")
+    return path
+
+
+def load_student(path: Path, variables: Mapping[str, object], options: Mapping[str, object]) -> Config:
+    """The config with these of `VARIABLES` (None: its own) and `--cfg-options`. Raises InputError."""
+    for value in variables.values():
+        if UNFIT & set(str(value)):
+            raise InputError(f"the path {value} has quotes, braces or backslashes, which no config can name")
+    shell = {name: os.environ.pop(name, None) for name in VARIABLES}
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")  # mmengine reports every variable that it puts in
+    try:
+        os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
+        config = Config.fromfile(path)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the config {path} does not load: {type(error).__name__}: {error}") from error
+    finally:
+        logger.setLevel(level)
+        for name, value in shell.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+    absent = [key for key in NEEDED if key not in config]
+    if absent:
+        raise InputError(f"{path} is no student's config, it lacks {', '.join(absent)}: build on {STUDENTS}/_labels.py")
+    for key, value in options.items():
+        put(config._cfg_dict, key, value)
+    for step in [*config.train_dataloader.dataset.pipeline, *config.test_pipeline]:
+        for key in {"scale", "crop_size", "ratio_range"} & step.keys():
+            if isinstance(step[key], list):  # as they are typed; mmcv tells sizes from lists of sizes by their type
+                step[key] = tuple(step[key])
+    return config
+
+
+def told_of(folder: Path) -> dict:
+    """What `sclip-seg label` said of the folder that it wrote. Raises InputError for another one."""
+    path = folder / "dataset.json"
+    hint = "sclip-seg label ... --format png --copy --out DIR writes one"
+    if not path.is_file():
+        raise InputError(f"{folder} holds no labels to train on, it has no dataset.json: {hint}, when it has ended")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        form = told["written"]["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not what sclip-seg label writes; {hint}") from error
+    if form != "png":
+        raise InputError(f"{folder} holds labels as {form}, and students are trained on label maps: {hint}")
+    return told
