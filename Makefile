@@ -9,7 +9,7 @@ INSTALLED := .venv/installed.stamp
 OLDEST := .venv-oldest/installed.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo student app parity speed docs check format test-oldest clean
+.PHONY: help install test demo demo-all student app parity speed docs check format test-oldest clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +19,11 @@ install: $(INSTALLED)  ## put the tested set of requirements.txt and the project
 test: $(INSTALLED)  ## run the tests
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-demo: $(INSTALLED)  ## evaluate every method on the toy world, offline
+demo: $(INSTALLED)  ## evaluate ten methods on the toy world, offline
 	.venv/bin/python tools/toy_demo.py
+
+demo-all: $(INSTALLED)  ## evaluate every method there
+	.venv/bin/python tools/toy_demo.py --all
 
 student: $(INSTALLED)  ## a teacher and its student on the toy world, offline
 	.venv/bin/python sclip_seg_cli.py toy-student

@@ -15,6 +15,7 @@ NO_WEIGHTS = re.compile(r"(?:^|\.)(?:position_ids|attn_mask)$")  # constants tha
 CLIP = ("visual.class_embedding", "visual.conv1.weight")  # by either of them a CLIP is found in a file
 TIMM = "visual.trunk.blocks.0.norm1.weight"  # and by this one that has a tower of timm's
 TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
+EMBEDDING, HEARD, TOKENS = "token_embedding.weight", "token_embedding.heard", 49408  # of CLIP's vocabulary
 TRANSFORMERS = "vision_model.embeddings.class_embedding"
 # What a model is called within a larger one.
 WITHIN = re.compile(
@@ -88,6 +89,8 @@ def as_open_clip(state: dict[str, Tensor], path: Path, apart: bool = False) -> d
     `apart`: whether the text tower is one of its own, under `text.`, in the model that is to be filled.
     """
     state = unwrapped(state, path, (*CLIP, TIMM, TRANSFORMERS))
+    if HEARD in state:
+        state = _with_all_tokens(state, path)
     if TRANSFORMERS in state and "text_model.embeddings.token_embedding.weight" in state:
         state = _from_transformers(state, path)
     is_apart = "text.token_embedding.weight" in state and "token_embedding.weight" not in state
@@ -96,6 +99,23 @@ def as_open_clip(state: dict[str, Tensor], path: Path, apart: bool = False) -> d
     if apart and "token_embedding.weight" in state:
         return {f"text.{name}" if name.startswith(TEXT) else name: tensor for name, tensor in state.items()}
     return state
+
+
+def _with_all_tokens(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """A state whose embeddings are those of some tokens alone, with zeros for the others, as `toy/train12.py` keeps it.
+
+    Raises InputError.
+    """
+    if EMBEDDING not in state:
+        raise InputError(f"{path} has {HEARD} without {EMBEDDING}")
+    heard, rows = state[HEARD], state[EMBEDDING]
+    if heard.ndim != 1 or len(heard) != len(rows) or heard.is_floating_point():
+        raise InputError(f"{path} has {tuple(rows.shape)} embeddings for {tuple(heard.shape)} tokens in {HEARD}")
+    if not ((heard >= 0) & (heard < TOKENS)).all():
+        raise InputError(f"{path} has tokens in {HEARD} that CLIP's vocabulary of {TOKENS} has not")
+    whole = rows.new_zeros(TOKENS, *rows.shape[1:])
+    whole[heard.long()] = rows
+    return {name: tensor for name, tensor in state.items() if name != HEARD} | {EMBEDDING: whole}
 
 
 def text_tower_of(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

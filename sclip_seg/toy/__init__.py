@@ -1,1 +1,3 @@
-"""The toy world: drawn scenes with exact labels, and a tiny CLIP trained on them."""
+"""The toy worlds: drawn scenes with exact labels, and tiny CLIPs trained on them."""
+
+WORLDS = ("toy", "toy_rich")

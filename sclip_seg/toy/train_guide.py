@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..choices import CONFIGS
+from . import rich_world, world
+from .pool import COUNT
 from .training import THREADS, Descent, drawn, follow, halved, save, stacked
-from .world import WINDOW, draw
+from .world import WINDOW
 
 GUIDE = Config.fromfile(CONFIGS / "_base_" / "backbones" / "toy.py").toy_guide
 ARCH, OPTIONS = GUIDE.arch, {**GUIDE.options.to_dict(), "num_classes": 0}
@@ -28,13 +30,17 @@ FAR = 8  # patches from which two of a window are taken to be of different thing
 FAR_SHARE = 0.3  # of the weight of the negatives, for the far patches; the rest for the other windows'
 
 
-def draw_pool(seed: int, size: int) -> Tensor:
-    """(size, 3, 128, 128) uint8 pictures of the training split; their labels are thrown away."""
-    return stacked(drawn(_draw_one, seed, size, 50))
+def draw_pool(seed: int, size: int, name: str = "toy") -> Tensor:
+    """(size, 3, 128, 128) uint8 pictures of a world's training split; their labels are thrown away."""
+    return stacked(drawn(_draw_rich if name == "toy_rich" else _draw_plain, seed, size, 50))
 
 
-def _draw_one(seed, index):
-    return draw(seed, index, PICTURE, PICTURE, count=THINGS, two_grounds=0.7, split="train").image
+def _draw_plain(seed, index):
+    return world.draw(seed, index, PICTURE, PICTURE, count=THINGS, two_grounds=0.7, split="train").image
+
+
+def _draw_rich(seed, index):
+    return rich_world.draw(seed, index, PICTURE, PICTURE, COUNT, split="train").image
 
 
 def cut(random: np.random.Generator, pool: Tensor, batch: int) -> Tensor:
@@ -134,7 +140,7 @@ def make(options: argparse.Namespace) -> None:
     """Draws, trains, and writes the weights."""
     torch.set_num_threads(THREADS)
     start = time.time()
-    pool = draw_pool(options.seed, options.pool)
+    pool = draw_pool(options.seed, options.pool, options.world)
     tqdm.write(f"{options.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
     model = build(options.seed)
     follow(train(model, pool, options.steps, options.batch, options.seed), options.steps, start)

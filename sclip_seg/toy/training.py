@@ -36,20 +36,29 @@ class Descent:
     A longer training only has more of the level part.
     """
 
-    def __init__(self, model: nn.Module, steps: int, warmup: int, cooldown: int) -> None:
-        self.model, self.steps, self.warmup, self.cooldown = model, steps, warmup, cooldown
+    def __init__(
+        self,
+        model: nn.Module,
+        steps: int,
+        warmup: int,
+        cooldown: int,
+        rate: float = LEARNING_RATE,
+        fused: bool | None = None,
+    ) -> None:
+        self.model, self.steps, self.warmup, self.cooldown, self.rate = model, steps, warmup, cooldown, rate
         self.taken = 0
         decayed = [p for p in model.parameters() if p.ndim >= 2]
         others = [p for p in model.parameters() if p.ndim < 2]
         self.optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
             betas=(0.9, 0.98),
+            fused=fused,
         )
 
     def step(self, loss: Tensor) -> None:
         """Down the gradient, which is clipped."""
         self.taken += 1
-        rate = LEARNING_RATE * min(self.taken / self.warmup, 1, (self.steps - self.taken + 1) / self.cooldown)
+        rate = self.rate * min(self.taken / self.warmup, 1, (self.steps - self.taken + 1) / self.cooldown)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .grounds import PLAIN_GROUNDS, smooth_noise
+from .things import PLAIN_THINGS
+
 WINDOW = 64  # pixels a side of a training picture, the input size of the toy CLIP
 SPLITS = ("train", "val")
 
@@ -33,147 +36,8 @@ class Scene:
     ground_names: tuple[str, ...]
 
 
-# --- shapes: (n, 2) polygons of (y, x) in units of the radius, y downwards ---
-
-
-def _polygon(corners):
-    """From a text of "y x" pairs with commas between them."""
-    return np.array([pair.split() for pair in corners.split(",")], np.float64)
-
-
-def _ellipse(height, width, centre=(0.0, 0.0)):
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    return np.stack([centre[0] + height * np.sin(angle), centre[1] + width * np.cos(angle)], 1)
-
-
-def _star(tips, inner, size=1.0, centre=(0.0, 0.0)):
-    angle = np.arange(2 * tips) * np.pi / tips
-    radius = np.where(np.arange(2 * tips) % 2 == 0, size, inner * size)
-    return np.stack([centre[0] - radius * np.cos(angle), centre[1] + radius * np.sin(angle)], 1)
-
-
-def _box(top, left, bottom, right):
-    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)], np.float64)
-
-
-def _egg():
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    return np.stack([np.sin(angle), 0.78 * np.cos(angle) * (1 + 0.22 * np.sin(angle))], 1)
-
-
-def _heart():
-    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    y = -(13 * np.cos(angle) - 5 * np.cos(2 * angle) - 2 * np.cos(3 * angle) - np.cos(4 * angle)) / 16
-    return np.stack([y - 0.1, np.sin(angle) ** 3], 1)
-
-
-def _crescent():
-    outer, inner = np.linspace(0.28, 1.72, 40) * np.pi, np.linspace(1.62, 0.38, 40) * np.pi
-    outside = np.stack([np.sin(outer), np.cos(outer)], 1)
-    inside = np.stack([0.82 * np.sin(inner), 0.45 + 0.75 * np.cos(inner)], 1)
-    return np.concatenate([outside, inside])
-
-
-def _almond(half_width):
-    along = np.linspace(-1, 1, 20)
-    bulge = half_width * (1 - along**2) ** 0.8
-    return np.concatenate([np.stack([along, bulge], 1), np.stack([along, -bulge], 1)[::-1]])
-
-
-def _lemon():
-    outline = _ellipse(0.68, 0.95)
-    outline[20], tip = (0, -1.2), np.array([(0, 1.2)])
-    return np.concatenate([outline, tip])
-
-
-@dataclass(frozen=True)
-class _Thing:
-    """A colour, an outline (several polygons: even-odd, so the second is a hole), and marks painted over."""
-
-    colour: tuple[int, int, int]
-    outline: tuple[np.ndarray, ...]
-    marks: tuple[tuple[tuple[int, int, int], np.ndarray], ...] = ()
-
-
-_DARK_GREEN, _DARK_BROWN, _PALE_PINK = (40, 105, 45), (122, 58, 38), (250, 226, 240)
-_CACTUS = _polygon(
-    "-1.1 -0.25, -1.1 0.25, -0.1 0.25, -0.1 0.5, -0.7 0.5, -0.7 0.9, 0.3 0.9, 0.3 0.25, 1.1 0.25, 1.1 -0.25,"
-    "0.6 -0.25, 0.6 -0.9, -0.4 -0.9, -0.4 -0.5, 0.2 -0.5, 0.2 -0.25"
-)
-_CARROT = _polygon("1.25 0, -0.5 -0.62, -0.68 -0.3, -0.7 0.3, -0.5 0.62")
-_CARROT_TOP = _polygon("-0.6 -0.12, -1.2 -0.5, -0.95 -0.1, -1.3 0.05, -0.95 0.15, -1.15 0.5, -0.6 0.14")
-_HOLES = tuple(_ellipse(0.16, 0.16, (y, x)) for y in (-0.28, 0.28) for x in (-0.28, 0.28))
-_KITE, _KITE_SPINE = (_polygon(f"-1.2 0, -0.25 {half}, 1.2 0, -0.25 -{half}") for half in (0.85, 0.07))
-
-# Several share a colour with another thing or with a ground, so that colour alone does not name them.
-_THINGS = {
-    "tomato": _Thing((214, 48, 38), (_ellipse(0.95, 1.0),), ((_DARK_GREEN, _star(5, 0.35, 0.5, (-0.4, 0))),)),
-    "heart": _Thing((222, 40, 62), (_heart(),)),
-    "brick": _Thing(
-        (160, 82, 52),
-        (_box(-0.62, -1.05, 0.62, 1.05),),
-        ((_DARK_BROWN, _box(-0.06, -1.05, 0.06, 1.05)), (_DARK_BROWN, _box(-0.62, -0.07, 0, 0.07))),
-    ),
-    "leaf": _Thing((70, 160, 52), (_almond(0.6),), ((_DARK_GREEN, _almond(0.09)),)),
-    "cactus": _Thing((58, 138, 78), (_CACTUS,), (((38, 104, 58), _box(-0.95, -0.04, 1.0, 0.04)),)),
-    "lemon": _Thing((242, 212, 48), (_lemon(),)),
-    "moon": _Thing((240, 216, 92), (_crescent(),)),
-    "carrot": _Thing((238, 122, 32), (_CARROT,), ((_DARK_GREEN, _CARROT_TOP),)),
-    "starfish": _Thing((236, 118, 66), (_star(5, 0.48, 1.2),), (((248, 170, 118), _star(5, 0.4, 0.55)),)),
-    "plum": _Thing((112, 46, 128), (_ellipse(0.98, 0.9),), (((84, 30, 100), _almond(0.07)),)),
-    "egg": _Thing((244, 228, 206), (_egg(),)),
-    "button": _Thing((58, 112, 204), (_ellipse(0.92, 0.92),), tuple(((24, 50, 104), h) for h in _HOLES)),
-    "tyre": _Thing((46, 46, 50), (_ellipse(1.0, 1.0), _ellipse(0.45, 0.45))),
-    "kite": _Thing(
-        (220, 76, 166),
-        (_KITE,),
-        ((_PALE_PINK, _KITE_SPINE), (_PALE_PINK, _box(-0.31, -0.85, -0.19, 0.85))),
-    ),
-}
-
-
-# --- grounds: (H, W, 3) float32 textures ---
-
-
-def _smooth_noise(random, height, width, cell):
-    """(H, W) float32 noise of unit size that varies over about `cell` pixels."""
-    coarse = random.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _fine_noise(random, height, width):
-    return random.standard_normal((height, width), dtype=np.float32)
-
-
-def _sand(random, height, width):
-    grain = 7 * _fine_noise(random, height, width) + 7 * _smooth_noise(random, height, width, 12)
-    specks = -38 * (random.random((height, width)) < 0.02)
-    return np.float32((222, 194, 146)) + (grain + specks)[..., None]
-
-
-def _water(random, height, width):
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    bend = 2.2 * _smooth_noise(random, height, width, 10) + 1.5 * np.sin(x / 6 + random.uniform(0, 6))
-    ripple = np.sin((y + bend) * (2 * np.pi / 9) + random.uniform(0, 6))
-    return np.float32((58, 122, 190)) + ripple[..., None] * np.float32((16, 18, 16))
-
-
-def _snow(random, height, width):
-    drift = _smooth_noise(random, height, width, 14)
-    glitter = 3 * _fine_noise(random, height, width)
-    return np.float32((234, 239, 247)) + drift[..., None] * np.float32((9, 7, 3)) + glitter[..., None]
-
-
-def _grass(random, height, width):
-    blades = cv2.blur(_fine_noise(random, height, width), (1, 7)) * 42
-    patches = 8 * _smooth_noise(random, height, width, 16)
-    return np.float32((104, 152, 66)) + (blades + patches)[..., None] * np.float32((0.9, 1, 0.6))
-
-
-_GROUNDS = {"sand": _sand, "water": _water, "snow": _snow, "grass": _grass}
-
-THINGS: tuple[str, ...] = tuple(_THINGS)
-GROUNDS: tuple[str, ...] = tuple(_GROUNDS)
+THINGS: tuple[str, ...] = tuple(PLAIN_THINGS)
+GROUNDS: tuple[str, ...] = tuple(PLAIN_GROUNDS)
 
 
 # --- composing a scene ---
@@ -221,16 +85,16 @@ def draw(
 def _draw_grounds(random, height, width, two_grounds):
     """(H, W, 3) float32 picture and (H, W) uint8 index into GROUNDS; two grounds meet along a wavy line."""
     first, second = random.permutation(len(GROUNDS))[:2]
-    image = _GROUNDS[GROUNDS[first]](random, height, width)
+    image = PLAIN_GROUNDS[GROUNDS[first]](random, height, width)
     grounds = np.full((height, width), first, np.uint8)
     if random.random() < two_grounds:
         y, x = np.mgrid[:height, :width].astype(np.float32)
         angle = random.uniform(0, 2 * np.pi)
         across = (y - height * random.uniform(0.35, 0.65)) * np.sin(angle)
         across += (x - width * random.uniform(0.35, 0.65)) * np.cos(angle)
-        beyond = across + 2 * _smooth_noise(random, height, width, 12) > 0
+        beyond = across + 2 * smooth_noise(random, height, width, 12) > 0
         grounds[beyond] = second
-        image[beyond] = _GROUNDS[GROUNDS[second]](random, height, width)[beyond]
+        image[beyond] = PLAIN_GROUNDS[GROUNDS[second]](random, height, width)[beyond]
     return image, grounds
 
 
@@ -246,7 +110,7 @@ def _free_place(random, placed, radius, height, width):
 
 def _draw_thing(random, image, things, which, centre, radius):
     """Paints one thing with its shadow into image and things, in place."""
-    thing = _THINGS[THINGS[which]]
+    thing = PLAIN_THINGS[THINGS[which]]
     height, width = things.shape
     reach = int(np.ceil(radius * 1.45)) + 3
     top, left = int(centre[0]) - reach, int(centre[1]) - reach

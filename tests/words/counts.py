@@ -86,5 +86,7 @@ COUNTS = {
     "coco_panoptic": (133, 133),
     "coco_object_mended": (81, 112),
     "toy": (15, 18),
+    "toy_rich": (25, 32),
+    "toy_rich_stuff": (32, 32),
     "toy_stuff": (18, 18),
 }

@@ -8,7 +8,6 @@ from mmseg.registry import DATASETS
 from trees import BENCHMARKS, CONFIGS, dataset_settings
 
 from sclip_seg.errors import InputError
-from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.words.vocabulary import Vocabulary, shipped
 
 FAULTY = {"coco_object_bg26", "coco_object_bg17", "coco_object_itaclip", "coco_object_lposs"}
@@ -26,11 +25,6 @@ def classes_of(dataset_type):
 
 def test_every_list_is_shipped_and_counted():
     assert sorted(COUNTS) == shipped()
-
-
-def test_the_toy_lists_name_what_is_drawn():
-    assert load("toy").classes == (GROUNDS, *((thing,) for thing in THINGS))
-    assert load("toy_stuff").queries == THINGS + GROUNDS
 
 
 @pytest.mark.parametrize("name", COUNTS)

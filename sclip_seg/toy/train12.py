@@ -1,0 +1,197 @@
+"""The work of `sclip-seg toy-train --tower toy12`: the deep toy CLIP from nothing, stopped and gone on with at will."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from mmengine.device import get_device
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..files import write_atomically
+from . import curve
+from .pool import Batch, Pool, batch
+from .probe import probe
+from .train import LARGEST_LOGIT_SCALE
+from .train_command import TOY
+from .training import Descent, halved, save
+
+RATE, WARMUP, COOLDOWN = 1e-3, 150, 0.2  # of the optimizer; the last is a share of the steps
+PATCHES, SEEN = 64, 32  # of a view; how many of them are seen until the cooldown, which halves a step's cost
+
+
+class Training:
+    """The model, the optimizer and what has been logged, kept in `folder` and taken up from there."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.folder = options, options.work
+        torch.manual_seed(options.seed)
+        open_clip.add_model_config(TOY / "toy12.json")
+        self.model = open_clip.create_model("toy12").to(get_device()).train()
+        self.tokenizer = SimpleTokenizer(context_length=self.model.context_length)
+        cooldown = max(1, round(COOLDOWN * options.steps))
+        self.descent = Descent(self.model, options.steps, WARMUP, cooldown, RATE, fused=True)
+        self.heard: set[int] = set()
+        self.minutes = 0.0
+        self.log: list[dict] = []
+        if options.resume:
+            self._take_up()
+        elif self._checkpoint.is_file():
+            raise InputError(f"{self.folder} holds a training; go on with it by --resume, or name another --work")
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def _given(self) -> dict:
+        """What a training must not change on its way. How long it goes on may."""
+        return {key: getattr(self.options, key) for key in ("seed", "batch", "pool")}
+
+    def _take_up(self) -> None:
+        if not self._checkpoint.is_file():
+            raise InputError(f"there is no training in {self.folder} to go on with")
+        kept = torch.load(self._checkpoint, map_location=get_device(), weights_only=True)
+        if kept["given"] != self._given:
+            raise InputError(f"the training in {self.folder} was begun with {kept['given']}, not {self._given}")
+        self.model.load_state_dict(kept["model"])
+        self.descent.optimizer.load_state_dict(kept["optimizer"])
+        self.descent.taken, self.minutes, self.heard = kept["taken"], kept["minutes"], set(kept["heard"])
+        lines = (self.folder / "log.jsonl").read_text().splitlines()
+        self.log = [line for line in map(json.loads, lines) if line["step"] <= self.descent.taken]
+
+    def keep(self) -> None:
+        """The state and the log, each whole."""
+        kept = {
+            "model": self.model.state_dict(),
+            "optimizer": self.descent.optimizer.state_dict(),
+            "taken": self.descent.taken,
+            "minutes": self.minutes,
+            "heard": sorted(self.heard),
+            "given": self._given,
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(kept, self._checkpoint.with_suffix(".partial"))
+        os.replace(self._checkpoint.with_suffix(".partial"), self._checkpoint)
+        write_atomically(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        curve.draw(self.log, self.folder / "log.svg")
+
+    def run(self) -> None:
+        """All steps that are not yet taken."""
+        options, descent = self.options, self.descent
+        pool = Pool(self.folder, options.seed, options.pool)
+        begun, losses = time.time() - 60 * self.minutes, []
+        while descent.taken < options.steps:
+            step = descent.taken
+            cooling = step >= options.steps - descent.cooldown
+            losses.append(self.step(batch(pool, options.seed, step, options.batch, PATCHES if cooling else SEEN)))
+            self.minutes = (time.time() - begun) / 60
+            last = descent.taken == options.steps
+            if descent.taken % options.told == 0 or last:
+                loss, accuracy = (sum(column) / len(losses) for column in zip(*losses, strict=True))
+                self.tell(loss=round(loss, 4), accuracy=round(accuracy, 4))
+                losses = []
+            if descent.taken % options.probed == 0 or last:
+                self.keep()
+                self.tell(miou=probe(self.folder, self.state()))
+                self.keep()
+            elif descent.taken % options.kept == 0:
+                self.keep()
+
+    def tell(self, **found: object) -> None:
+        """Logs and prints what was found at this step."""
+        self.log.append({"step": self.descent.taken, "minutes": round(self.minutes, 2), **found})
+        tqdm.write(json.dumps(self.log[-1]))
+
+    def state(self) -> dict[str, Tensor]:
+        """The model's weights as they are shipped: in half precision, with the embeddings of what captions used."""
+        state, heard = halved(self.model), torch.tensor(sorted(self.heard))
+        rows = state["token_embedding.weight"][heard.to(get_device())]
+        return state | {"token_embedding.weight": rows, "token_embedding.heard": heard.int()}
+
+    def step(self, given: Batch) -> tuple[float, float]:
+        """One step of the optimizer: its loss, and the share of views that put a caption of their own first."""
+        device = get_device()
+        pictures = normalised(torch.from_numpy(given.pictures).to(device))
+        kept = None if given.kept is None else torch.from_numpy(given.kept).to(device)
+        tokens = self.tokenizer(given.captions)
+        self.heard.update(tokens.unique().tolist())
+        tokens = tokens[:, : int((tokens != 0).sum(1).max())].to(device)
+        own, ignored = (torch.from_numpy(relation).to(device) for relation in relations(given.said, given.seen))
+        # Of a few dozen tokens the plain attention is the fastest: on a CPU the fused one's gradient is half of a step.
+        plain = sdpa_kernel(SDPBackend.MATH)
+        with plain, torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            image, text = encode_pictures(self.model, pictures, kept), encode_captions(self.model, tokens)
+        logits = self.model.logit_scale.exp() * F.normalize(image.float(), dim=1) @ F.normalize(text.float(), dim=1).t()
+        loss = contrastive_loss(logits, own, ignored)
+        self.descent.step(loss)
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(LARGEST_LOGIT_SCALE))
+            first = logits.masked_fill(ignored, -torch.inf).argmax(1, keepdim=True)
+            return loss.item(), own.gather(1, first).float().mean().item()
+
+
+def relations(said, seen):
+    """(B, B) of views and captions: those that are a view's own, and those that are true of it besides.
+
+    A caption is true of a view where all that it names is seen, and its own where another of the same names was made
+    for it. What is true besides is no negative.
+    """
+    own = said[:, None] == said[None]
+    return own, ((said[None] & ~seen[:, None]) == 0) & ~own
+
+
+def contrastive_loss(logits: Tensor, own: Tensor, ignored: Tensor) -> Tensor:
+    """InfoNCE both ways over (B, B) logits; the target is spread over the captions that mean the same."""
+    target = own / own.sum(1, keepdim=True)
+    logits = logits.masked_fill(ignored, -1e4)
+    rows = -(target * logits.log_softmax(1)).sum(1).mean()
+    columns = -(target * logits.t().log_softmax(1)).sum(1).mean()
+    return (rows + columns) / 2
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """float32 of uint8, by OpenAI's statistics."""
+    mean = 255 * torch.tensor(OPENAI_DATASET_MEAN, device=pictures.device).view(3, 1, 1)
+    std = 255 * torch.tensor(OPENAI_DATASET_STD, device=pictures.device).view(3, 1, 1)
+    return (pictures.float() - mean) / std
+
+
+def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | None) -> Tensor:
+    """(B, D) of (B, 3, 64, 64), of which the patches `kept` (B, T) are seen, or all."""
+    visual = model.visual
+    patches = visual.conv1(pictures).flatten(2).transpose(1, 2)
+    tokens = torch.cat([visual.class_embedding.expand(len(patches), 1, -1), patches], 1) + visual.positional_embedding
+    if kept is not None:
+        chosen = (1 + kept)[..., None].expand(-1, -1, tokens.shape[-1])
+        tokens = torch.cat([tokens[:, :1], tokens.gather(1, chosen)], 1)
+    tokens = visual.transformer(visual.ln_pre(tokens))
+    return visual.ln_post(tokens[:, 0]) @ visual.proj
+
+
+def encode_captions(model: torch.nn.Module, tokens: Tensor) -> Tensor:
+    """(B, D) of (B, T) tokens, no longer than the longest needs: the tower is causal."""
+    length = tokens.shape[1]
+    embedded = model.token_embedding(tokens) + model.positional_embedding[:length]
+    hidden = model.ln_final(model.transformer(embedded, attn_mask=model.attn_mask[:length, :length]))
+    return hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)] @ model.text_projection
+
+
+def make(options: argparse.Namespace) -> None:
+    """Trains to the end, and writes the weights."""
+    torch.set_num_threads(options.threads)
+    training = Training(options)
+    training.run()
+    save(training.state(), options.out)
