@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ...drawing import GAP, LINE, overlay
 from ...files import as_png, write_atomically
-from ..bands import read_bands
 from ...lettering import cut, write
+from ..bands import read_bands
 from ..label_files import read_labels
 from .verify import Findings
 
