@@ -97,17 +97,23 @@ class SaveLabels(PictureFiles):
 class Samples(Hook):
     """Writes the label maps of the first few pictures, so that a report can show what every method made of them.
 
-    No picture waits for them: they are no output that a run was asked for, and a journal does not know them.
+    They are no output that a run was asked for, and no journal knows them: a run that is refused leaves none, and one
+    that goes on has those of its own pictures.
     """
 
     def __init__(self, folder: str, count: int = 4) -> None:
         self.folder, self.count = Path(folder), count
+        self.kept: dict[Path, bytes] = {}
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
         for sample in outputs:
             if sample.sample_idx < self.count:
-                labels = as_values(runner, sample)
-                write_atomically(self.folder / name_of(runner, sample.img_path), as_png(labels, optimize=False))
+                name = name_of(runner, sample.img_path)
+                self.kept[name] = as_png(as_values(runner, sample), optimize=False)
+
+    def after_test(self, runner: Runner) -> None:
+        for name, content in self.kept.items():
+            write_atomically(self.folder / name, content)
 
 
 @HOOKS.register_module()

@@ -1,4 +1,4 @@
-"""Evaluate a trained student on a dataset, by the pictures and the metric of sclip-seg test.
+"""Evaluate a trained student on a dataset, as sclip-seg test evaluates.
 
   sclip-seg score-student work_dirs/students/segformer_b0 --dataset voc20
 

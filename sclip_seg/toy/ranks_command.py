@@ -2,7 +2,8 @@
 
     sclip-seg toy-ranks tests/expectations/toy.json
 
-Several files become columns side by side: each is of `sclip-seg reproduce --store`, of one backbone and dataset.
+Several files become columns side by side: each is of `sclip-seg reproduce
+--store`, of one backbone and dataset.
 """
 
 from pathlib import Path
