@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmseg.registry import MODELS
 from PIL import Image
 from tqdm import tqdm
 
@@ -35,6 +33,7 @@ from ..towers.together import once
 from ..words.read import read_words
 from .arguments import check_block, check_load, check_points, check_stream
 from .attention_row import AttentionRow, rows_across, rows_within
+from .building import built, place
 from .masks import certainty, detections, masks
 
 if TYPE_CHECKING:
@@ -288,19 +287,8 @@ def load(
     with tqdm(total=3, desc=f"loading {backbone}", unit="part", leave=False, disable=None) as bar:
         config = load_config(method, dataset or WORDS, backbone, settings)
         bar.update()
-        try:
-            model = MODELS.build(config.model)
-        except InputError:
-            raise
-        except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong kind
-            raise InputError(f"the config does not build: {error}") from error
+        model = built(config)
         bar.update()
-        device = get_device() if device is None else device
-        try:
-            model.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"the device {device} cannot be had: {str(error).splitlines()[0]}") from error
+        place(model, device)
         bar.update()
-    if any(parameter.is_meta for parameter in model.parameters()):
-        raise InputError(f"the device {device} cannot be had: it computes nothing")
     return Predictor(model, has_words=dataset is not None, config=config)
