@@ -37,8 +37,13 @@ def check(axis: str, name: str, have: list[str]) -> None:
         raise InputError(f"there is no {axis} {name!r}{near(name, have)}" + more * ("/" in name))
     if not existing(name).is_file():
         raise InputError(f"there is no config {name} for the {axis}{near(Path(name).stem, have)}")
-    if set(name) & {'"', "'", "\\", "\n", "{", "}"}:
-        raise InputError(f"the path {name!r} has quotes, braces or backslashes, which no config can name")
+    check_nameable(name)
+
+
+def check_nameable(path: str) -> None:
+    """Raises InputError for a path that no config file could name."""
+    if set(path) & {'"', "'", "\\", "\n", "{", "}"}:
+        raise InputError(f"the path {path!r} has quotes, braces or backslashes, which no config can name")
 
 
 def check_chosen(

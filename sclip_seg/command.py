@@ -112,27 +112,18 @@ def at_least_zero(text: str) -> int:
 
 def percent(text: str) -> float:
     """For argparse: a number from 0 to 100."""
-    number = _number(text, float, 0, "a number from 0 to 100")
-    if number > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
-    return number
+    return _number(text, float, 0, "a number from 0 to 100", 100)
 
 
 def share(text: str) -> float:
     """For argparse: a number from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return number
+    return _number(text, float, 0, "a number from 0 to 1", 1)
 
 
-def _number(text: str, kind: type, low: int, words: str) -> float:
+def _number(text: str, kind: type, low: int, words: str, high: int = 2**31 - 1) -> float:
     try:
         number = kind(text)
-        if not (math.isfinite(number) and low <= number < 2**31):
+        if not (math.isfinite(number) and low <= number <= high):
             raise ValueError(text)
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {words}") from error

@@ -1,7 +1,7 @@
 """From the three axes (method, dataset, backbone) to one resolved config."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict, get_type_hints
 
@@ -250,12 +250,20 @@ def _check_keys(what: str, keys: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _read(path: Path, chosen: dict[str, str | None]) -> Config:
-    shell = {variable: os.environ.pop(variable, None) for variable in AXES.values()}
+    return read_config(path, {AXES[axis]: chosen.get(axis) for axis in AXES})
+
+
+def read_config(path: Path, variables: Mapping[str, str | None]) -> Config:
+    """A config file with these of the variables that it reads, whatever the shell has set; None leaves one unset.
+
+    Raises InputError for a file that does not load.
+    """
+    shell = {name: os.environ.pop(name, None) for name in variables}
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel("WARNING")  # mmengine reports every variable that it puts in
     try:
-        os.environ.update({AXES[axis]: name for axis, name in chosen.items() if name is not None})
+        os.environ.update({name: value for name, value in variables.items() if value is not None})
         return Config.fromfile(path, format_python_code=False)  # yapf takes longer than a small run
     except InputError:
         raise
@@ -263,7 +271,7 @@ def _read(path: Path, chosen: dict[str, str | None]) -> Config:
         raise InputError(f"the config {path} does not load: {type(error).__name__}: {error}") from error
     finally:
         logger.setLevel(level)
-        for variable, value in shell.items():
-            os.environ.pop(variable, None)
+        for name, value in shell.items():
+            os.environ.pop(name, None)
             if value is not None:
-                os.environ[variable] = value
+                os.environ[name] = value

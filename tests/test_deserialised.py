@@ -143,7 +143,6 @@ ALLOWED = {
     ("sclip_seg/evaluate/evaluation.py", "json.loads"): (1, "command lines, as the user could type them"),
     ("sclip_seg/label/on_ray.py", "json.loads"): (2, "plain data, which the same command has written"),
     ("sclip_seg/students/config.py", "json.loads"): (1, "plain data"),
-    ("sclip_seg/students/config.py", "Config.fromfile"): (1, "a config that the user names"),
     ("sclip_seg/students/train.py", "Config.fromfile"): (1, "the resolved config of a folder that the user names"),
     ("sclip_seg/students/train.py", "Runner.from_cfg"): (1, "that config"),
     ("sclip_seg/students/score.py", "Config.fromfile"): (1, "the resolved config of a folder that the user names"),

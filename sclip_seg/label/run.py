@@ -47,9 +47,9 @@ def label(options: argparse.Namespace) -> int:
         if ranks == 1:
             clear_drafts(options.out.rglob(".*"))
         stamps: dict[str, str] = {}  # of all pictures, also of other processes
-        whole = count(options.places)
-        mine = None if whole is None else len(range(rank, whole, ranks))
-        bad = share.work(dealt(options.places, stamps, rank, ranks), mine)
+        whole = count(options.places) if rank == 0 else None  # the others show no bar
+        total = None if whole is None else -(-whole // ranks)
+        bad = share.work(dealt(options.places, stamps, rank, ranks), total)
         finish(labeller.told, options, share.journal, stamps)
     return 2 if bad else 0
 

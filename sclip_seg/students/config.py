@@ -1,14 +1,14 @@
 """A student's config: a name among those that are shipped, or a file, resolved for a folder of labels."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
+from ..axes import check_nameable
 from ..choices import CONFIGS, names_in
+from ..config import read_config
 from ..errors import InputError, near
 from ..handed_in import existing
 from ..options import put
@@ -16,7 +16,6 @@ from ..options import put
 STUDENTS = CONFIGS / "students"
 VARIABLES = ("SCLIP_LABELS", "SCLIP_PICTURES", "SCLIP_ITERS", "SCLIP_CROP")
 NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper", "test_pipeline", "teacher", "classes", "ignore")
-UNFIT = {'"', "'", "\\", "\n", "{", "}"}  # in a path that a config is to name
 
 
 def config_file(config: str) -> Path:
@@ -34,26 +33,10 @@ def config_file(config: str) -> Path:
 
 def load_student(path: Path, variables: Mapping[str, object], options: Mapping[str, object]) -> Config:
     """The config with these of `VARIABLES` (None: its own) and `--cfg-options`. Raises InputError."""
-    for value in variables.values():
-        if UNFIT & set(str(value)):
-            raise InputError(f"the path {value} has quotes, braces or backslashes, which no config can name")
-    shell = {name: os.environ.pop(name, None) for name in VARIABLES}
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel("WARNING")  # mmengine reports every variable that it puts in
-    try:
-        os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
-        config = Config.fromfile(path)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the config {path} does not load: {type(error).__name__}: {error}") from error
-    finally:
-        logger.setLevel(level)
-        for name, value in shell.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+    given = {name: None if value is None else str(value) for name, value in variables.items()}
+    for value in given.values():
+        check_nameable(value or "")
+    config = read_config(path, dict.fromkeys(VARIABLES) | given)
     absent = [key for key in NEEDED if key not in config]
     if absent:
         raise InputError(f"{path} is no student's config, it lacks {', '.join(absent)}: build on {STUDENTS}/_labels.py")
