@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..data.labels import LabelRule, as_picture
 from ..drawing import side_by_side
 from ..files import as_png, clear_drafts, write_atomically
+from ..settings import Count
 
 
 @HOOKS.register_module()
@@ -101,7 +102,7 @@ class Samples(Hook):
     that goes on has those of its own pictures.
     """
 
-    def __init__(self, folder: str, count: int = 4) -> None:
+    def __init__(self, folder: str, count: Count = 4) -> None:
         self.folder, self.count = Path(folder), count
         self.kept: dict[Path, bytes] = {}
 

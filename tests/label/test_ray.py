@@ -1,11 +1,13 @@
 """`sclip-seg label --engine ray`: what a cluster writes is what one process writes, also when a worker is killed."""
 
+import io
 import json
 import os
 import signal
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from waiting import until
@@ -49,6 +51,34 @@ def content(folder):
     return {name: p.read_bytes() for name, p in files.items() if not name.startswith("progress")}
 
 
+def assert_same(folder, other):
+    """The same files and labels to the byte, and the same scores but for their last place.
+
+    Of two pictures that go through the tower together, one may be left when a worker is killed. Alone, its scores are
+    1.5e-6 off at most, as measured, by the order in which a processor adds: what is written of them is rounded.
+    """
+    one, two = content(folder), content(other)
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.endswith(".npz"):
+            ours, theirs = (np.load(io.BytesIO(found[name])) for found in (one, two))
+            for key in ("labels", "classes"):
+                np.testing.assert_array_equal(ours[key], theirs[key])
+            np.testing.assert_allclose(ours["scores"], theirs["scores"], rtol=2**-10, atol=2e-6)
+        elif name == "tasks.json":
+            ours, theirs = (without_scores(json.loads(found[name])) for found in (one, two))
+            assert ours[0] == theirs[0]
+            np.testing.assert_allclose(ours[1], theirs[1], rtol=0, atol=1.1e-4)
+        else:
+            assert one[name] == two[name]
+
+
+def without_scores(tasks):
+    """The tasks, and the scores of their regions."""
+    scores = [entry.pop("score") for task in tasks for entry in task["predictions"][0]["result"]]
+    return tasks, scores
+
+
 @pytest.mark.parametrize("form", ["npz", "labelstudio"])
 def test_a_killed_worker_costs_nothing(photos, cluster, monkeypatch, form):
     scores = ["--scores"] * (form == "npz")
@@ -61,7 +91,7 @@ def test_a_killed_worker_costs_nothing(photos, cluster, monkeypatch, form):
         os.kill(int(first.stem.rpartition("-")[2]), signal.SIGKILL)
         os._exit(0)
     assert label("--engine", "ray", "--jobs", "2", *scores, out="out", form=form) == 0
-    assert content("out") == content("whole")
+    assert_same("out", "whole")
     lines = [path.read_text().splitlines() for path in Path("out/progress").glob("rank-*.jsonl")]
     assert len(lines) == 3, "the killed one's journal is there, and that of whoever took its place"
     names = [json.loads(line.partition(" ")[2])["name"] for journal in lines for line in journal[1:]]

@@ -25,6 +25,7 @@ FORMULA_TAILS = {"LastBlock", "MaskCLIP"}
 OWN_FORMULAS = {"GEM", "CLIPSurgery", "ITACLIP", "ResCLIP", "SCCLIP", "CLIPtrase", "ProxyCLIP", "Trident", "GLACLIP"}
 OWN_FORMULAS |= {"FSA", "CLIPer", "SFP", "DIHCLIP", "CASS", "RFCLIP", "CorrCLIP", "CorrCLIPv2", "RADSeg"}
 OWN_FORMULAS_OF_STAGES = {"LPOSS", "PresenceBlend", "TextAdjuster", "TemplateExperts", "ZSSeg", "SCAN", "Probabilities"}
+OWN_FORMULAS_OF_STAGES |= {"Memory"}
 SIZES = [(32, 32), (24, 40), (48, 16)]
 REDUCED = dict(residual=False, mlp=False)
 OPTIONS = {

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from sclip_seg.errors import InputError
-from sclip_seg.picture.stages.memory import Memory
 from sclip_seg.regions.memory import RegionMemory
+from sclip_seg.registry import STAGES
 
 CLASSES = ["dog; puppy", "cat", "my mug"]
 
@@ -19,7 +19,7 @@ def built(build_segmentor, tmp_path, names=("My Mug", "puppy", "owl"), **setting
     path = tmp_path / "m.safetensors"
     made = {"tower": model.backbone.digest}
     RegionMemory("m", keys, torch.arange(9) % 3, tuple(names), 2, made).write(path)
-    stage = Memory(str(path), neighbours=4, temperature=0.2, **settings)
+    stage = STAGES.build(dict(type="Memory", memory=str(path), neighbours=4, temperature=0.2, **settings))
     model.stages = torch.nn.ModuleList([stage])
     model.set_vocabulary(CLASSES)
     return model, stage

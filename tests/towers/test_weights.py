@@ -13,7 +13,7 @@ from torch import Tensor
 from weight_files import Archive
 
 from sclip_seg.errors import InputError
-from sclip_seg.towers import checkpoint, facts, weights
+from sclip_seg.towers import checkpoint, facts, snapshot, weights
 from sclip_seg.towers.encoder import DenseCLIP
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")  # deprecated, and what OpenAI's files are
@@ -138,7 +138,7 @@ def test_a_tag_is_looked_for_in_the_folder_first(suffix, tmp_path, monkeypatch):
 
 def test_a_tag_that_is_not_in_the_folder_is_downloaded(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda model, name: None)
+    monkeypatch.setattr(snapshot, "try_to_load_from_cache", lambda model, name, revision: None)
     monkeypatch.setattr(weights, "_reachable", lambda source: True)
     monkeypatch.setattr(weights, "download_pretrained", lambda source: asked.append(source) or str(tmp_path / "got"))
     assert weights.find("ViT-B-16", "laion2b_s34b_b88k", str(tmp_path)) == tmp_path / "got"
@@ -147,7 +147,7 @@ def test_a_tag_that_is_not_in_the_folder_is_downloaded(tmp_path, monkeypatch):
 
 def test_what_the_hub_keeps_is_used_without_asking_the_network(tmp_path, monkeypatch):
     kept = {"open_clip_pytorch_model.bin": str(tmp_path / "kept.bin")}
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda model, name: kept.get(name))
+    monkeypatch.setattr(snapshot, "try_to_load_from_cache", lambda model, name, revision: kept.get(name))
     monkeypatch.setattr(weights, "_reachable", lambda source: pytest.fail("the network was asked"))
     assert weights.find("ViT-B-16", "laion2b_s34b_b88k", str(tmp_path)) == tmp_path / "kept.bin"
 
@@ -158,7 +158,7 @@ def test_offline_the_error_says_what_to_fetch_and_where_to_put_it(arch, tag, rea
     def refuse(source):
         raise OSError("no network")
 
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda model, name: None)
+    monkeypatch.setattr(snapshot, "try_to_load_from_cache", lambda model, name, revision: None)
     monkeypatch.setattr(weights, "_reachable", lambda source: reachable)
     monkeypatch.setattr(weights, "download_pretrained", refuse)
     with pytest.raises(InputError) as error:

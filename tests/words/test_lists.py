@@ -24,13 +24,13 @@ def test_benchmarks_has_the_names_of_all_classes_and_no_background():
 
 
 def test_lists_are_joined_and_words_dropped(tmp_path):
-    (tmp_path / "own.txt").write_text("Sky; heaven\nmug\n")
+    (tmp_path / "own.txt").write_text("Sky; heaven\nthneed\n")
     own, all_words = word_list(str(tmp_path / "own.txt")), word_list("benchmarks")
-    assert (own.name, own.words) == ("own", ("Sky", "mug"))
+    assert (own.name, own.words) == ("own", ("Sky", "thneed"))
     joined = word_list(f"{tmp_path / 'own.txt'} + benchmarks")
     assert joined.words[:2] == own.words
     assert len(joined.words) == len(all_words.words) + 1
-    less = all_words.without(["SKY", "mug"])
+    less = all_words.without(["SKY", "thneed"])
     assert {*all_words.words} - {*less.words} == {"sky"}
     assert less.told != all_words.told
     assert own.without([]) is own

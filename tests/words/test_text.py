@@ -235,6 +235,8 @@ def test_template_sets():
         "imagenet7": 7,
         "photo": 1,
         "scenes15": 15,
+        "eurosat3": 3,
+        "resisc18": 18,
         "plain": 1,
     }
     for prompts in TEMPLATES.values():
