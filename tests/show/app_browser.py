@@ -1,4 +1,4 @@
-"""The page of tools/app.py on a free port, and one headless Chromium that looks at it."""
+"""The page of tools/app.py on a free port."""
 
 import os
 import signal
@@ -10,15 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from browser import find
 from waiting import PATIENCE, until
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
-sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
 
 ROOT = Path(__file__).parents[2]
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
-SINGLE = ("--no-first-run", "--disable-component-update", "--disable-sync")
 
 
 def free_port():
@@ -60,16 +56,3 @@ def serving(folder, *arguments):
     """Address of the page, and what its process prints."""
     with started(folder, *arguments) as (_, port, log):
         yield f"http://127.0.0.1:{port}", log
-
-
-@contextmanager
-def browsing():
-    """One Chromium, of the system, for as many pages as are asked for."""
-    program = find()
-    with sync_playwright() as playwright:
-        options = dict(executable_path=program, args=[*QUIET, *SINGLE], timeout=1000 * PATIENCE)
-        browser = playwright.chromium.launch(**options)
-        try:
-            yield browser
-        finally:
-            browser.close()

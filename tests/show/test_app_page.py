@@ -6,7 +6,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from app_browser import browsing, serving
+from app_browser import serving
+from driven import browsing
 from PIL import Image
 from waiting import PATIENCE, until
 
