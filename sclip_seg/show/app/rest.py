@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import UploadFile as Uploaded
+from starlette.exceptions import HTTPException
 
 from ...choices import CONFIGS, choices
 from ...errors import InputError, near
@@ -25,6 +28,8 @@ from .session import Picture, Session, Wish, open_picture, told_of
 
 WAITING = 16  # calls in line; further ones are told so
 METHOD = "sclip"
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+EXAMPLE = 'curl -F picture=@dog.jpg -F words="dog; puppy, grass"'
 ANSWERS = {
     "classes": "JSON: each class's name, share of the picture and mean score",
     "labels": "PNG: the number of each pixel's class, from 0 in the order of the words, the background first",
@@ -39,6 +44,13 @@ FIELDS = {
     "method": f"{METHOD} if left out",
     "backbone": "the one that the page opens with if left out",
 }
+
+
+def serve_programs(app: FastAPI, session: Session, folder: Path, chosen: str) -> None:
+    """Gives an application the calls of `routes`; what is wrong with the form of one is answered like all else."""
+    app.include_router(routes(session, folder, chosen))
+    for mistake in (RequestValidationError, HTTPException, InputError):
+        app.add_exception_handler(mistake, answer_mistake)
 
 
 def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
@@ -78,7 +90,13 @@ def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
         return call
 
     for name, answer in (("classes", classes), ("labels", labels), ("overlay", overlay), ("scores", scores)):
-        router.post(f"/api/{name}", name=name, response_class=Response)(answering(answer))
+        answered = router.post(f"/api/{name}", response_class=Response, dependencies=[Depends(check_fields)])
+        answered(answering(answer))
+
+    @router.get("/api/{name:path}")
+    def not_to_be_read(name: str) -> Response:
+        return failure(405 if name in ANSWERS else 404, f"there is no page here; calls are sent, as in {EXAMPLE}")
+
     return router
 
 
@@ -114,6 +132,33 @@ def check_names(method: str, backbone: str) -> None:
     for kind, name in (("method", method), ("backbone", backbone)):
         if name not in have[kind]:
             raise InputError(f"there is no {kind} {name[:60]!r}{near(name[:60], have[kind])}")
+
+
+async def check_fields(request: Request) -> None:
+    """Raises InputError for what would be passed over in silence: a field that no call has, or one of two alike."""
+    form = await request.form()
+    for name in form:
+        if name not in FIELDS:
+            raise InputError(f"there is no field {name[:60]!r}{near(name[:60], FIELDS)}")
+        if len(form.getlist(name)) > 1:
+            raise InputError(f"the field {name!r} comes {len(form.getlist(name))} times: send it once")
+
+
+def answer_mistake(request: Request, error: Exception) -> Response:
+    """A call that is not of the right form: what is wrong, in which field, and what would be right, in a line."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in FORMS:
+        return failure(415, f"a call brings a form, and not {kind[:60] or 'nothing'}; send one, as in {EXAMPLE}")
+    if isinstance(error, HTTPException):
+        return failure(error.status_code, f"the form cannot be read: {error.detail}; send one, as in {EXAMPLE}")
+    if isinstance(error, InputError):
+        return failure(400, str(error))
+    first = error.errors()[0]
+    name, given = first["loc"][-1], first["input"]
+    if first["type"] == "missing":
+        return failure(422, f"the field {name!r} is missing: {FIELDS[name]}; as in {EXAMPLE}")
+    shown = "a file" if isinstance(given, Uploaded) else repr(str(given)[:60])
+    return failure(422, f"the field {name!r} is {shown}, and takes {FIELDS[name]}")
 
 
 def failure(status: int, line: str) -> JSONResponse:
