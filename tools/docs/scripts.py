@@ -4,6 +4,6 @@ from mkdocs.config.defaults import MkDocsConfig
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Without the script that the plugin `offline` would load from elsewhere; docs/search-from-file.js does its work."""
+    """Without the script that the plugin `offline` would load from elsewhere; ours does its work."""
     config.extra["polyfills"] = [name for name in config.extra["polyfills"] if "//" not in name]
     return config
