@@ -1,8 +1,8 @@
 """The page's service for programs: a picture and words in, results out, by name.
 
     curl http://127.0.0.1:7860/api
-    curl -F picture=@dog.jpg -F words="dog; puppy, grass" http://127.0.0.1:7860/api/classes
-    curl -F picture=@dog.jpg -F words="dog, grass" http://127.0.0.1:7860/api/labels -o labels.png
+    curl -F picture=@dog.jpg --form-string words="dog; puppy, grass" http://127.0.0.1:7860/api/classes
+    curl -F picture=@dog.jpg --form-string words="dog, grass" http://127.0.0.1:7860/api/labels -o labels.png
 
 Each call waits for its turn with those of the page. A mistake is answered with a status from 400 on and
 `{"error": "a line"}`.
@@ -29,7 +29,7 @@ from .session import Picture, Session, Wish, open_picture, told_of
 WAITING = 16  # calls in line; further ones are told so
 METHOD = "sclip"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-EXAMPLE = 'curl -F picture=@dog.jpg -F words="dog; puppy, grass"'
+EXAMPLE = 'curl -F picture=@dog.jpg --form-string words="dog; puppy, grass"'
 ANSWERS = {
     "classes": "JSON: each class's name, share of the picture and mean score",
     "labels": "PNG: the number of each pixel's class, from 0 in the order of the words, the background first",
