@@ -14,8 +14,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ..bars import Bar
 from ..errors import InputError
 from ..files import clear_drafts
 from .journal import PROGRESS, Journal
@@ -110,7 +109,7 @@ def shared_out(ray: object, options: argparse.Namespace, work: list[list[dict]],
         num_gpus=1 if gpus else 0,
     )
     told, bad = "", 0
-    with tqdm(total=total, desc="label", unit="picture", disable=None) as bar:
+    with Bar(total=total, desc="label", unit="picture") as bar:
         for row in labelled.iter_rows():
             if row["fault"]:
                 raise InputError(row["fault"])
