@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from . import completion
@@ -69,13 +70,17 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
         return failed(told)
 
 
-def refuses(check: Callable[[], object]) -> bool:
-    """Whether a check that needs no library raises InputError: then `run` tells it before any is loaded."""
+def refusal(check: Callable[[], object]) -> Callable[[], None] | None:
+    """What `run` is given, before a library is loaded, where a check that needs none raises InputError; else None."""
     try:
         check()
-    except InputError:
-        return True
-    return False
+    except InputError as error:
+        return partial(_refuse, error)
+    return None
+
+
+def _refuse(error: InputError) -> None:
+    raise error
 
 
 def failed(message: Exception | str) -> int:
