@@ -81,8 +81,8 @@ def test_label_studios_polygons_by_its_converter(tmp_path):
         task |= {"id": number, "annotations": [{"id": number, "completed_by": 1, **task.pop("predictions")[0]}]}
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
     names = "".join(f'<Label value="{name}"/>' for name in kinds.names)
-    view = f'<View><Image name="image" value="$image"/><PolygonLabels name="tag" toName="image">{names}</PolygonLabels></View>'
-    reader = converter.Converter(view, str(tmp_path), download_resources=False)
+    view = f'<Image name="image" value="$image"/><PolygonLabels name="tag" toName="image">{names}</PolygonLabels>'
+    reader = converter.Converter(f"<View>{view}</View>", str(tmp_path), download_resources=False)
     reader.convert_to_coco(str(tmp_path / "tasks.json"), str(tmp_path / "coco"), is_dir=False)
     coco = COCO(str(tmp_path / "coco/result.json"))
     assert len(coco.imgs) == len(MAPS)
@@ -111,7 +111,8 @@ def test_coco_by_datumaro(polygons, tmp_path):
     assert {*items} == {f"p{index}" for index in range(len(MAPS))}
     for index, labels in enumerate(MAPS):
         built = np.zeros(labels.shape, int)
-        for annotation in items[f"p{index}"].annotations:
+        shapes = [one for one in items[f"p{index}"].annotations if one.type != datumaro.AnnotationType.bbox]
+        for annotation in shapes:
             mask = mask_of(annotation, labels.shape)
             assert (built[mask] == 0).all()
             built[mask] = int(read.categories()[datumaro.AnnotationType.label][annotation.label].name.removeprefix("c"))
@@ -124,4 +125,4 @@ def mask_of(annotation, shape):
 
     if hasattr(annotation, "image"):
         return np.asarray(annotation.image, bool)
-    return rles_to_mask([annotation.points], *shape).astype(bool)
+    return rles_to_mask([annotation.points], *shape[::-1]).astype(bool)
