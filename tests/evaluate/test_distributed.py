@@ -1,14 +1,15 @@
 """Two processes give the score of one, to the last digit."""
 
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import numpy as np
+from forked import Forked
 from PIL import Image
-from runs import CONFIGS, FAST, ROOT, result_of, run
+from runs import CONFIGS, FAST, result_of, run
 from trees import make_tree
-from waiting import PATIENCE
+
+from sclip_seg_cli import launch
 
 # The tiny tower of the fixtures is not known to another process; this one comes with the package.
 SHIPPED = [option for option in FAST if not option.startswith("model.backbone.arch=")]
@@ -37,15 +38,28 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch):
     for method in methods:
         alone = [*arguments, "--work-dir", f"alone/{method}", "--out", f"alone_maps/{method}"]
         assert run(f"{method}.py", *alone, fast=SHIPPED) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     places = ["--work-dir", "shared", "--out", "shared_maps"]
-    shared = [*(CONFIGS / f"{method}.py" for method in methods), *arguments, "--launcher", "pytorch", *places]
-    command = [*launch, ROOT / "tools" / "test.py", *shared, "--cfg-options", *SHIPPED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("mIoU") == len(methods)  # one rank speaks
+    shared = [*(str(CONFIGS / f"{method}.py") for method in methods), *arguments, "--launcher", "pytorch", *places]
+    printed = launched(2, [*shared, "--cfg-options", *SHIPPED])
+    assert printed.count("mIoU") == len(methods)  # one rank speaks
     for method in methods:
         compare(method, bad)
+
+
+def launched(count, arguments):
+    """What `count` processes of `sclip-seg test` print; each is told what torchrun tells."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    told |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    logs = [Path(f"rank{rank}.log") for rank in range(count)]
+    ranks = [
+        Forked(lambda: launch("test", arguments), log, told | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank, log in enumerate(logs)
+    ]
+    statuses, printed = [rank.wait() for rank in ranks], "".join(log.read_text() for log in logs)
+    assert statuses == [0] * count, printed
+    return printed
 
 
 def compare(method, bad):

@@ -4,6 +4,7 @@ import fcntl
 import json
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 from grids import ROOT, stop_when, tool
@@ -11,6 +12,7 @@ from grids import ROOT, stop_when, tool
 from sclip_seg.config import choices
 from sclip_seg.errors import InputError
 from sclip_seg.evaluate.grid import gate
+from sclip_seg.evaluate.grid.engine import Local
 from sclip_seg.toy.make import make
 
 TOY = ("--datasets", "toy", "--backbones", "toy")
@@ -22,6 +24,7 @@ SCLIP = Path("work_dirs/reproduce/sclip/toy/toy")
 def test_quick_grid_killed_gone_on_with_and_checked(tmp_path, monkeypatch, capfd):
     """The real thing: two methods, which share a process, stopped, gone on with, and held against the stored scores."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Local, "start", forked.start)
     make(Path("data/toy"), count=12, seed=0)
     journal = SCLIP / "progress" / "rank0.jsonl"
     with stop_when(lambda: journal.is_file() and journal.read_bytes().count(b'"index"') >= 2):
