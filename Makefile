@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## evaluate ten methods on the toy world, offline
 demo-all: $(INSTALLED)  ## evaluate every method there
 	.venv/bin/python tools/toy_demo.py --all
 
-student: $(INSTALLED)  ## a teacher and its student on the toy world, offline
+student: $(INSTALLED)  ## a teacher and its student on the toy world, offline, in some six minutes
 	.venv/bin/python sclip_seg_cli.py toy-student
 
 app: $(INSTALLED)  ## a page to play with, on this machine only: make app APP="--backbone toy"
