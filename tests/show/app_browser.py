@@ -5,17 +5,16 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import find
 from forked import Forked
+from huggingface_hub import constants
 from PIL import Image
 from waiting import PATIENCE, until
 
@@ -26,10 +25,10 @@ from sclip_seg_cli import launch
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
 sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
 
-ROOT = Path(__file__).parents[2]
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
 DRAWN = "#overlay-0 img"
+IS_UP = "the page is at"
 SINGLE = ("--no-first-run", "--disable-component-update", "--disable-sync")
 
 
@@ -39,60 +38,39 @@ def free_port():
 
 
 @contextmanager
-def started(folder, *arguments):
-    """The process of a page once it says that it is up, its port, and its log; it is ended at the end."""
+def started(folder):
+    """The process of a page once it says that it is up, its port, and its log; it is ended at the end.
+
+    What this process has imported is not imported again.
+    """
     port, log = free_port(), folder / "app.log"
-    order = [sys.executable, str(ROOT / "tools" / "app.py"), "--port", str(port), "--backbone", "toy", *arguments]
-    # No weights but the shipped ones, neither from the network nor from an earlier download.
-    surroundings = {**os.environ, "HF_HUB_OFFLINE": "1", "HOME": str(folder), "TMPDIR": str(folder)}
-    surroundings.pop("HF_HOME", None)
-    with log.open("w") as output:
-        # Whoever started the tests may ignore it, as nohup does, and so would the page.
-        hears = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
-        server = subprocess.Popen(
-            order, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT, preexec_fn=hears
-        )
+    server = Forked(partial(_as_app, folder, port), log)
     try:
         try:
-            until(lambda: "the page is at" in log.read_text(), "the page", lambda: server.poll() is None)
+            until(lambda: log.is_file() and IS_UP in log.read_text(), "the page", lambda: server.poll() is None)
         except AssertionError as error:
             raise AssertionError(log.read_text()) from error
         yield server, port, log
     finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-@contextmanager
-def copied(folder):
-    """As `started`, and what this process has imported is not imported again: the process, its port and its log."""
-    port, log = free_port(), folder / "app.log"
-    server = Forked(partial(_as_app, folder, port), log)
-    try:
-        until(lambda: log.is_file() and "the page is at" in log.read_text(), "it", lambda: server.poll() is None)
-        yield server, port, log
-    finally:
         if server.poll() is None:
-            os.kill(server.pid, signal.SIGKILL)
+            os.kill(server.pid, signal.SIGINT)
             server.wait()
 
 
 def _as_app(folder, port):
+    """As tools/app.py. No weights but the shipped ones, neither from the network nor from an earlier download."""
     os.chdir(folder)
-    os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
+    os.environ.update(HF_HUB_OFFLINE="1", HOME=str(folder), TMPDIR=str(folder))
+    tempfile.tempdir, constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE = None, True, str(folder / "hub")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may ignore it, as nohup does
     sys.argv = ["app", "--port", str(port), "--backbone", "toy"]
     return launch("app", None)
 
 
 @contextmanager
-def serving(folder, *arguments):
+def serving(folder):
     """Address of the page, and what its process prints."""
-    with started(folder, *arguments) as (_, port, log):
+    with started(folder) as (_, port, log):
         yield f"http://127.0.0.1:{port}", log
 
 

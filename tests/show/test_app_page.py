@@ -39,7 +39,7 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, server):
+def page(server, browser):
     """A fresh visit; it may ask nobody but the server for anything, and no script in it may fail."""
     address, log = server
     page = browser.new_page()
@@ -143,7 +143,7 @@ def test_words_of_an_example_do_not_go_with_a_picture_of_ones_own(page, scene):
     until(lambda: not page.locator("#knows").inner_text().strip())
 
 
-def test_programs_are_answered(browser, server, scene):
+def test_programs_are_answered(server, browser, scene):
     """The service is the page's server: what it says of a scene is what the page would show."""
     fields = {"words": "tomato, lemon", "background": "sand", "method": "sclip"}
     given = {"name": "scene.png", "mimeType": "image/png", "buffer": scene.read_bytes()}

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from app_browser import copied
+from app_browser import started
 from waiting import PATIENCE
 
 from sclip_seg.show.app import command as tool
@@ -19,7 +19,7 @@ JOIN = "/gradio_api/queue/join"
 def folder(tmp_path_factory):
     """Where the page may put what it needs, with what one before left when it was killed: a folder, by name."""
     place = tmp_path_factory.mktemp("app")
-    with copied(place) as (server, _, log):
+    with started(place) as (server, _, log):
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
     log.unlink()
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 def served(folder):
     """Port and log of a page. That SIGINT ends one is seen where a browser looks at it."""
     place, _ = folder
-    with copied(place) as (server, port, log):
+    with started(place) as (server, port, log):
         yield port, log
         tab = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         tab.request("GET", "/gradio_api/heartbeat/abc")
