@@ -18,7 +18,7 @@ LISTS = {  # of words, to find some in a picture
     "benchmarks": "classes of all benchmarks, 293 words",
     "imagenet": "ImageNet's names, 20,102 words: minutes on a CPU, once",
     "imagenet+benchmarks": "both",
-    "toy_stuff": "what the toy backbone knows, 18 words",
+    "toy_stuff": "what the toy knows, 18 words",
 }
 
 

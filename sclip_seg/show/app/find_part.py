@@ -20,14 +20,12 @@ class FindPart:
 
     def __init__(self, page: Page, backbone: str) -> None:
         self.page = page
-        with gr.Row():
-            self.among = gr.Dropdown(
-                [(f"{name}: {what}", name) for name, what in LISTS.items()],
-                value=list_for(backbone),
-                label="Words are found among",
-                min_width=120,
-            )
-            self.button = gr.Button("Find words", size="sm", min_width=100)
+        self.among = gr.Dropdown(
+            [(f"{name}: {what}", name) for name, what in LISTS.items()],
+            value=list_for(backbone),
+            label="Words are found among",
+        )
+        self.button = gr.Button("Find words", size="sm")
 
     def wire(self, computing: dict) -> None:
         """What happens when it is used."""

@@ -70,7 +70,7 @@ class MemoryPart:
             if shown.point is None:
                 raise InputError("click a region of the result first, then say what it is")
             mask = region_at(shown.found[min(shown.side, len(shown.found) - 1)].labels, shown.point)
-            memories = self.page.session.remember(shown.picture, mask, values[self.name], wish, progress)
+            memories = self.page.session.remember(shown.picture, mask, values[self.name] or "", wish, progress)
             own = {(wish.backbone, method): memory for method, memory in memories.items()}
             kept = {key: memory for key, memory in (values[self.memory] or {}).items() if key not in own} | own
             return replace(wish, memories=memories), dict(list(kept.items())[-MOST:])

@@ -161,7 +161,7 @@ class Session:
         Of the words of the wish, those of the background alone count: they are not found.
         """
         if among not in LISTS:
-            raise InputError(f"there is no list of words {among[:60]!r}; there are {', '.join(LISTS)}")
+            raise InputError(f"there is no list of words {str(among)[:60]!r}; there are {', '.join(LISTS)}")
         check(wish)
         with self.turn, heard() as notes:
             report(0.0, f"{wish.methods[0]}: loading")
