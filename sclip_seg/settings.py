@@ -10,8 +10,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from types import NoneType, UnionType
+from functools import cache, wraps
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from .errors import InputError, near
@@ -85,7 +85,8 @@ def checked(part: Part) -> Part:
     return part
 
 
-def parameters(part: Callable) -> dict[str, inspect.Parameter]:
+@cache
+def parameters(part: Callable) -> Mapping[str, inspect.Parameter]:
     """What it takes; a class that hands `**settings` on takes what its parent takes."""
     try:
         found = dict(inspect.signature(part, eval_str=True).parameters)
@@ -95,7 +96,7 @@ def parameters(part: Callable) -> dict[str, inspect.Parameter]:
     if spread == ["settings"]:
         del found["settings"]
         found |= parameters(part.__mro__[1])
-    return found
+    return MappingProxyType(found)
 
 
 def _fault(place: str, value: object, kind: object) -> str | None:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from mmengine.dataset import base_dataset
+from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 import sclip_seg  # noqa: F401  registers our types
@@ -28,6 +30,9 @@ settings.register_profile(
 settings.load_profile("house")
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
 
+
+# Hundreds of tests split the same prompts into tokens.
+SimpleTokenizer.encode = cache(SimpleTokenizer.encode)
 
 LONGEST = (
     *("toy/test_toy.py", "evaluate/test_guided_runs.py", "evaluate/test_group.py", "show/test_app_server.py"),

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 aten = torch.ops.aten
 DEVICE = torch.device("meta")
@@ -92,7 +91,7 @@ class SecondDevice(TorchDispatchMode):
         kwargs, kind = dict(kwargs or {}), function.overloadpacket
         if kind is aten._fused_sdp_choice:
             return 0  # the plain formula
-        tensors = [part for part in tree_flatten((args, kwargs))[0] if isinstance(part, Tensor)]
+        tensors = [*_tensors(args), *_tensors(kwargs)]
         from_there = any(isinstance(tensor, There) for tensor in tensors)
         stays = isinstance(args[0], There) if kind in COPIES else from_there
         if kwargs.get("device") is not None:
@@ -105,12 +104,11 @@ class SecondDevice(TorchDispatchMode):
             self.waits["read"] += 1
         if from_there and (kind in SIZED or (kind in INDEXING and _by_mask(args[1]))):
             self.waits["sized by values"] += 1
-        held_args, held_kwargs = tree_map(lambda part: part.held if isinstance(part, There) else part, (args, kwargs))
-        out = function(*held_args, **held_kwargs)
+        out = function(*_mapped(_held, args), **_mapped(_held, kwargs))
         if not stays or kind in READS:
             return out
         own = {id(tensor.held): tensor for tensor in tensors if isinstance(tensor, There)}  # of in-place functions
-        return tree_map(lambda part: own.get(id(part), part) if id(part) in own else _there(part), out)
+        return _mapped(lambda part: own[id(part)] if id(part) in own else _there(part), out)
 
     def count_copy(self, from_there: bool, to_there: bool, kwargs: dict) -> None:
         """A copy between the devices is waited for unless it was asked not to."""
@@ -149,3 +147,24 @@ def move(model: nn.Module) -> nn.Module:
         if hasattr(module, "_device"):  # mmengine's preprocessor remembers where it is
             module._device = DEVICE
     return model
+
+
+def _tensors(node):
+    """Those of an operator's arguments, of which some are lists. Torch's own trees take longer than the operators."""
+    if isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, list | tuple | dict):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from _tensors(part)
+
+
+def _mapped(change, node):
+    if isinstance(node, list | tuple):
+        return type(node)([_mapped(change, part) for part in node])
+    if isinstance(node, dict):
+        return {key: _mapped(change, part) for key, part in node.items()}
+    return change(node)
+
+
+def _held(part):
+    return part.held if isinstance(part, There) else part

@@ -68,7 +68,7 @@ class PictureFiles(Hook):
 
     def write(self, runner: Runner, sample: SegDataSample, image: Image.Image) -> None:
         """Writes the file of a picture."""
-        content = as_png(image, optimize=False)
+        content = as_png(image)
         write_atomically(self.place(runner, sample.img_path), content)
         self.written[sample.sample_idx] = digest(content)
 
@@ -110,7 +110,7 @@ class Samples(Hook):
         for sample in outputs:
             if sample.sample_idx < self.count:
                 name = name_of(runner, sample.img_path)
-                self.kept[name] = as_png(as_values(runner, sample), optimize=False)
+                self.kept[name] = as_png(as_values(runner, sample))
 
     def after_test(self, runner: Runner) -> None:
         for name, content in self.kept.items():

@@ -53,7 +53,7 @@ def find(
             regions += found.count
             if show_dir:
                 path = Path(show_dir, name).with_suffix(".png")
-                write_atomically(path, as_png(drawn(picture, found.hard()), optimize=False))
+                write_atomically(path, as_png(drawn(picture, found.hard())))
             bar.update()
     mean = regions / len(pictures)
     print(f"{len(pictures)} pictures, {mean:.1f} regions each; {known} were kept before. Kept in {source.store.folder}")

@@ -64,7 +64,7 @@ def draw(folder: Path, scenes: int) -> None:
         place = folder / f"{index:04d}.png"
         if not place.exists():
             scene = evaluation_scene(OTHER_SEED, index)
-            write_atomically(place, as_png(Image.fromarray(scene.image), optimize=False))
+            write_atomically(place, as_png(Image.fromarray(scene.image)))
 
 
 def table(rows: list[tuple[str, dict]]) -> PrettyTable:

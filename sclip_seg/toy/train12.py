@@ -1,4 +1,10 @@
-"""The work of `sclip-seg toy-train --tower toy12`: the deep toy CLIP from nothing, stopped and gone on with at will."""
+"""The work of `sclip-seg toy-train --tower toy12`: the deep toy CLIP from nothing, stopped and gone on with at will.
+
+Nothing asks a CLIP what its patches say; of large ones one learns it by the way. A small deep one does not come to it:
+after 4,000 steps it told 73 % of captions from a view and segmented at chance, MaskCLIP 3.3 mIoU of 32 names. So the
+cooldown, which also sees whole views, asks three times: the class token, and the mean of the patches' values, with the
+rest of the last block (as MaskCLIP reads it) and without (as ClearCLIP does). No label of a pixel is seen.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +128,7 @@ class Training:
         return state | {"token_embedding.weight": rows, "token_embedding.heard": heard.int()}
 
     def step(self, given: Batch) -> tuple[float, float]:
-        """One step of the optimizer: its loss, and the share of views that put a caption of their own first."""
+        """One step: the class token's loss, and the share of views that it gives a caption of their own."""
         device = get_device()
         pictures = normalised(torch.from_numpy(given.pictures).to(device))
         kept = None if given.kept is None else torch.from_numpy(given.kept).to(device)
@@ -133,14 +139,15 @@ class Training:
         # Of a few dozen tokens the plain attention is the fastest: on a CPU the fused one's gradient is half of a step.
         plain = sdpa_kernel(SDPBackend.MATH)
         with plain, torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            image, text = encode_pictures(self.model, pictures, kept), encode_captions(self.model, tokens)
-        logits = self.model.logit_scale.exp() * F.normalize(image.float(), dim=1) @ F.normalize(text.float(), dim=1).t()
-        loss = contrastive_loss(logits, own, ignored)
-        self.descent.step(loss)
+            readings, text = encode_pictures(self.model, pictures, kept), encode_captions(self.model, tokens)
+        text = self.model.logit_scale.exp() * F.normalize(text.float(), dim=1).t()
+        logits = [F.normalize(image.float(), dim=1) @ text for image in readings]
+        losses = [contrastive_loss(each, own, ignored) for each in logits]
+        self.descent.step(sum(losses) / len(losses))
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=math.log(LARGEST_LOGIT_SCALE))
-            first = logits.masked_fill(ignored, -torch.inf).argmax(1, keepdim=True)
-            return loss.item(), own.gather(1, first).float().mean().item()
+            first = logits[0].masked_fill(ignored, -torch.inf).argmax(1, keepdim=True)
+            return losses[0].item(), own.gather(1, first).float().mean().item()
 
 
 def relations(said, seen):
@@ -169,16 +176,26 @@ def normalised(pictures: Tensor) -> Tensor:
     return (pictures.float() - mean) / std
 
 
-def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | None) -> Tensor:
-    """(B, D) of (B, 3, 64, 64), of which the patches `kept` (B, T) are seen, or all."""
+def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | None) -> list[Tensor]:
+    """(B, D) of (B, 3, 64, 64) by the class token, which sees the patches `kept` (B, T); three where it sees all."""
     visual = model.visual
     patches = visual.conv1(pictures).flatten(2).transpose(1, 2)
     tokens = torch.cat([visual.class_embedding.expand(len(patches), 1, -1), patches], 1) + visual.positional_embedding
     if kept is not None:
         chosen = (1 + kept)[..., None].expand(-1, -1, tokens.shape[-1])
         tokens = torch.cat([tokens[:, :1], tokens.gather(1, chosen)], 1)
-    tokens = visual.transformer(visual.ln_pre(tokens))
-    return visual.ln_post(tokens[:, 0]) @ visual.proj
+    *blocks, last = visual.transformer.resblocks
+    tokens = visual.ln_pre(tokens)
+    for block in blocks:
+        tokens = block(tokens)
+    read = [last(tokens)[:, :1]]
+    if kept is None:
+        attn, patches = last.attn, tokens[:, 1:]
+        to_values = (part.chunk(3)[2] for part in (attn.in_proj_weight, attn.in_proj_bias))
+        values = attn.out_proj(F.linear(last.ln_1(patches), *to_values))
+        patches = patches + values
+        read += [patches + last.mlp(last.ln_2(patches)), values]
+    return [visual.ln_post(tokens).mean(1) @ visual.proj for tokens in read]
 
 
 def encode_captions(model: torch.nn.Module, tokens: Tensor) -> Tensor:

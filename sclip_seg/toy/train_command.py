@@ -19,13 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     deep = parser.add_argument_group("of toy12, whose other defaults are its own")
     deep.add_argument("--work", type=Path, default=Path("work_dirs/toy12"), help="scenes, checkpoint and log")
     deep.add_argument("--resume", action="store_true", help="go on from the checkpoint there")
-    deep.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 where the machine gains")
-    deep.add_argument("--threads", type=at_least_one, default=2, help="others give other last digits")
+    deep.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of both towers")
+    deep.add_argument("--threads", type=at_least_one, default=1, help="others give other last digits")
     deep.add_argument("--told", type=at_least_one, default=20, help="steps between two lines of the log")
     deep.add_argument("--kept", type=at_least_one, default=200, help="steps between two checkpoints")
     deep.add_argument("--probed", type=at_least_one, default=500, help="steps between two measures of four methods")
     if parser.parse_args(arguments).tower == "toy12":
-        parser.set_defaults(out=TOY / "toy12.safetensors", steps=8000, batch=128, pool=16000)
+        parser.set_defaults(out=TOY / "toy12.safetensors", steps=5520, batch=96, pool=16000)
     options = parser.parse_args(arguments)
     if options.tower == "toy12":
         from .train12 import make

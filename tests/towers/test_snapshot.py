@@ -65,13 +65,13 @@ def test_the_hubs_cache_is_a_folder_too(tmp_path):
     "name", ["hf-hub:laion/CLIP", "hf-hub:", "hf-hub:../x", "hf-hub:a/b/c", "local-dir:", "local-dir:/no/where"]
 )
 @pytest.mark.parametrize("place", ["arch", "pretrained"])
-def test_names_that_lead_nowhere_are_one_line(name, place, monkeypatch, tmp_path):
+def test_names_that_lead_nowhere_are_one_line(name, place, monkeypatch, tmp_path, tiny):
     def refuse(*_, **__):
         raise LocalEntryNotFoundError("offline")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(snapshot, "hf_hub_download", refuse)
-    arguments = (name, None) if place == "arch" else ("ViT-B-16", name)
+    arguments = (name, None) if place == "arch" else (tiny, name)
     with pytest.raises(InputError) as caught:
         DenseCLIP(*arguments, TAIL)
     assert "\n" not in str(caught.value)

@@ -105,9 +105,29 @@ def test_the_towers_read_as_open_clip_reads(trained):
     pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(0))
     tokens = tokenizer(["a lemon on sand", "two books."])
     with torch.no_grad():
-        every = torch.arange(64).expand(2, -1)
-        assert torch.allclose(train12.encode_pictures(model, pictures, every), model.encode_image(pictures), atol=1e-5)
+        every, whole = torch.arange(64).expand(2, -1), model.encode_image(pictures)
+        (read,) = train12.encode_pictures(model, pictures, every)
+        assert torch.allclose(read, whole, atol=1e-5)
+        assert torch.allclose(train12.encode_pictures(model, pictures, None)[0], whole, atol=1e-5)
         assert torch.allclose(train12.encode_captions(model, tokens[:, :8]), model.encode_text(tokens), atol=1e-5)
+
+
+def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained):
+    """Whose mean over the patches is told, with the rest of the last block and without."""
+    model, seen = trained[0].model.eval(), {}
+    pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(1))
+    visual, last = model.visual, model.visual.transformer.resblocks[-1]
+    hook = last.register_forward_pre_hook(lambda module, given: seen.update(tokens=given[0]))
+    with torch.no_grad():
+        _, whole, bare = train12.encode_pictures(model, pictures, None)
+        hook.remove()
+        normed = last.ln_1(seen["tokens"][:, 1:])
+        values, _ = last.attn(normed, normed, normed, attn_mask=~torch.eye(64, dtype=torch.bool))
+        patches = seen["tokens"][:, 1:] + values
+        patches = patches + last.mlp(last.ln_2(patches))
+        for found, expected in ((whole, patches), (bare, values)):
+            expected = (visual.ln_post(expected) @ visual.proj).mean(1)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_shipped_is_small_and_read_as_it_was(trained, tmp_path):

@@ -92,7 +92,7 @@ class Found:
         scale = min(1.0, POINTED / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = Image.fromarray(cv2.resize(coded, size, interpolation=cv2.INTER_NEAREST))
-        return f"data:image/png;base64,{base64.b64encode(as_png(small, optimize=False)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(as_png(small)).decode()}"
 
     def label_file(self, threshold: float = 0.0) -> bytes:
         """A PNG of 8 bits, or of 16 from 256 classes on: the number of each pixel's class, ignored below the threshold.
