@@ -84,11 +84,12 @@ def figure(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     background: int | None = None,
+    note: str = "",
 ) -> Image.Image:
     """The picture under its labels, at its size, over a legend of the classes found, the largest first.
 
     The legend says what share of the pixels each class has; its letters grow with the picture. The class `background`
-    is left unpainted, and the legend says so.
+    is left unpainted, and the legend says so; a `note` stands in a line below it.
     """
     height, width = labels.shape
     entries = [
@@ -98,10 +99,14 @@ def figure(
         for c, share in shares(labels, len(classes))
         if share
     ]
-    below = legend(entries, max(width, NARROWEST), letters(height, width))
-    canvas = Image.new("RGB", (below.width, height + below.height), "white")
+    size = letters(height, width)
+    below, line = legend(entries, max(width, NARROWEST), size), 2 * size if note else 0
+    canvas = Image.new("RGB", (below.width, height + below.height + line), "white")
     canvas.paste(Image.fromarray(overlay(picture, labels, palette, background=background)))
     canvas.paste(below, (0, height))
+    if note:
+        place = size // 2, canvas.height - line // 2
+        write(ImageDraw.Draw(canvas), place, cut(note, size, canvas.width - size), FAINT, size)
     return canvas
 
 

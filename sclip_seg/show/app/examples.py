@@ -1,4 +1,4 @@
-"""Example pictures, each with words that go with it: drawn scenes, or a folder's."""
+"""Example pictures, each with words that go with it: drawn scenes, or a folder's; and lists of words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,12 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
 DRAWN = "toy"  # the backbone that knows drawn scenes, and nothing else
+LISTS = {  # of words, to find some in a picture
+    "benchmarks": "classes of all benchmarks, 293 words",
+    "imagenet": "ImageNet's names, 20,102 words: minutes on a CPU, once",
+    "imagenet+benchmarks": "both",
+    "toy_stuff": "what the toy knows, 18 words",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,11 @@ def what_it_knows(backbone: str) -> str:
         f"{DRAWN} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(THINGS)} on "
         f"{_listed(GROUNDS)}. Photographs and other words mean nothing to it."
     )
+
+
+def list_for(backbone: str) -> str:
+    """The list of words that fits a backbone."""
+    return "toy_stuff" if backbone == DRAWN else "benchmarks"
 
 
 def _listed(names: Sequence[str]) -> str:

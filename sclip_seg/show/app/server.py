@@ -18,7 +18,7 @@ from .rest import serve_programs
 
 SWEEP = 60  # seconds between looks at the folder
 WAITING = 32  # computations in line; further ones are told so
-SESSIONS = 32  # visitors whose last run is kept in memory, some 30 MB each at most
+SESSIONS = 32  # visitors whose last run and memory are kept, some 60 MB each at most
 CONNECTIONS = 256
 UNDOCUMENTED = dict(docs_url=None, redoc_url=None, openapi_url=None)  # those pages ask other hosts for scripts
 
