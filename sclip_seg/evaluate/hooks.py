@@ -14,8 +14,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from PIL import Image
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..data.labels import LabelRule, as_picture
 from ..drawing import side_by_side
 from ..files import as_png, clear_drafts, write_atomically
@@ -34,7 +34,7 @@ class Progress(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         sampler, hidden = runner.test_dataloader.sampler, self.quiet or get_rank() != 0
-        self.bar = tqdm(total=len(sampler), unit="picture", desc="pictures", disable=True if hidden else None)
+        self.bar = Bar(total=len(sampler), unit="picture", desc="pictures", hidden=hidden)
         self.images, self.start = 0, time.perf_counter()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import Tensor
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import WORDS, load_config
 from ..data.files import find_files
 from ..data.label_files import read_labels
@@ -120,7 +120,7 @@ def memory_of(
 ) -> RegionMemory:
     """The memory of all that is marked. Raises InputError where nothing is."""
     keys, labels = [], []
-    with tqdm(marked, desc="remember", unit="picture", leave=False, disable=None) as bar:
+    with Bar(marked, desc="remember", unit="picture", leave=False) as bar:
         for path, own in bar:
             pixels = read_picture(path)
             if odd := [mask.shape for _, mask in own if mask.shape != pixels.shape[:2]]:
