@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from browser import find
 from forked import Forked
 from huggingface_hub import constants
 from PIL import Image
@@ -23,13 +22,10 @@ from sclip_seg.toy.world import draw
 from sclip_seg_cli import launch
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]")
-sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
 DRAWN = "#overlay-0 img"
 IS_UP = "the page is at"
-SINGLE = ("--no-first-run", "--disable-component-update", "--disable-sync")
 
 
 def free_port():
@@ -72,19 +68,6 @@ def serving(folder):
     """Address of the page, and what its process prints."""
     with started(folder) as (_, port, log):
         yield f"http://127.0.0.1:{port}", log
-
-
-@contextmanager
-def browsing():
-    """One Chromium, of the system, for as many pages as are asked for."""
-    program = find()
-    with sync_playwright() as playwright:
-        options = dict(executable_path=program, args=[*QUIET, *SINGLE], timeout=1000 * PATIENCE)
-        browser = playwright.chromium.launch(**options)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 def upload(page, path):

@@ -6,7 +6,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from app_browser import DRAWN, SCENE, browsing, field, look, pixels, point, run, serving, source, upload
+from app_browser import DRAWN, SCENE, field, look, pixels, point, run, serving, source, upload
+from driven import browsing
 from PIL import Image
 from waiting import PATIENCE, until
 

@@ -1,6 +1,7 @@
 """A page to play with: a picture, words, one method or two side by side.
 
-    sclip-seg app --backbone toy     (or: make app APP="--backbone toy")
+    sclip-seg app --backbone toy
+    make app APP="--backbone toy"
 
 It is served to this machine only, sends nothing anywhere, and answers to its
 own address alone: a request that names another host, or comes from another

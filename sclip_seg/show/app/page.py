@@ -89,12 +89,12 @@ class Page:
             info="They make one class more, which is left unpainted; may be empty.",
             placeholder="wall, floor, sky",
         )
+        self.button = gr.Button("Run", variant="primary")
         with gr.Row():
             self.first = gr.Dropdown(have["method"], value=METHODS[0], label="Method", min_width=120)
             self.second = gr.Dropdown([NOTHING, *have["method"]], value=METHODS[1], label="Compare with", min_width=120)
             self.backbone = gr.Dropdown(have["backbone"], value=start.backbone, label="Backbone", min_width=120)
         self.knows = html(note(what_it_knows(start.backbone)), "knows")
-        self.button = gr.Button("Run", variant="primary")
         self.fields = {self.picture, self.words, self.background, self.first, self.second, self.backbone}
 
     def _lay_out_results(self) -> None:

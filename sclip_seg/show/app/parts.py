@@ -38,10 +38,10 @@ def html(text: str, name: str | None = None, script: str | None = None) -> gr.HT
 
 def panel(name: str, kinds: str) -> gr.Image:
     """A place for a picture, hidden until it has one."""
+    # On a phone each has the whole width.
+    look = dict(elem_id=name, elem_classes=kinds.split(), buttons=["fullscreen"], min_width=240)
     # PNG: no compression may add colours that mean nothing.
-    return gr.Image(
-        visible=False, interactive=False, format="png", elem_id=name, elem_classes=kinds.split(), buttons=["fullscreen"]
-    )
+    return gr.Image(visible=False, interactive=False, format="png", **look)
 
 
 def filled(panels: Sequence[gr.Image], pictures: Sequence[tuple[str, np.ndarray]]) -> Values:

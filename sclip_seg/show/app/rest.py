@@ -19,51 +19,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, UploadFile
 from fastapi.responses import JSONResponse, Response
 
 from ...choices import CONFIGS, choices
-from ...errors import InputError, near
+from ...errors import InputError
 from ...evaluate.remember import mask_of
 from ...evaluate.remember_region import brought, region_at
 from .downloads import overlay_file
-from .examples import LISTS, list_for
+from .examples import list_for
+from .forms import ANSWERS, EXAMPLE, FIELDS, METHOD, MISTAKES, answer_mistake, check_fields, check_names, failure
 from .found import Found, score_file
 from .session import WEIGHT, Picture, Session, Wish, open_picture, told_of
 
 WAITING = 16  # calls in line; further ones are told so
-METHOD = "sclip"
 FEW_SHOT = "few-shot"
-ANSWERS = {
-    "classes": "JSON: each class's name, share of the picture and mean score",
-    "labels": "PNG: the number of each pixel's class, from 0 in the order of the words, the background first",
-    "overlay": "PNG: the picture under its classes' colours, over a legend",
-    "scores": "npz: labels (H, W), scores (K, H, W), classes",
-    "words": "JSON: words that the picture is made of, found among a list, with their shares and how sure that is",
-    "remember": "safetensors: the memory with a region of the picture more, under a name",
-}
-FIELDS = {
-    "picture": "a file",
-    "words": "commas between classes, semicolons between synonyms",
-    "background": "words of one class more; may be left out",
-    "threshold": "0 to 1: pixels whose word scores lower are no class's; 0 if left out",
-    "method": f"{METHOD} if left out",
-    "backbone": "the one that the page opens with if left out",
-    "memory": "a file that remember gave, or sclip-seg remember wrote; may be left out",
-    "weight": f"0 to 1: of the memory beside the words; {WEIGHT} if left out",
-    "among": f"of words: {', '.join(LISTS)}; the one that fits the backbone if left out",
-    "name": "of remember: what the region is",
-    "box": "of remember: top, left, bottom, right in the picture's pixels",
-    "point": "of remember, with words: y, x in the region of the result that is meant",
-}
 Upload, Text = Annotated[UploadFile, File()], Annotated[str, Form()]
 Optional = Annotated[UploadFile | None, File()]
 Share = Annotated[float, Form(ge=0, le=1)]
 
 
+def serve_programs(app: FastAPI, session: Session, folder: Path, chosen: str) -> None:
+    """Gives an application the calls of `routes`; what is wrong with the form of one is answered like all else."""
+    app.include_router(routes(session, folder, chosen))
+    for mistake in MISTAKES:
+        app.add_exception_handler(mistake, answer_mistake)
+
+
 def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
     """The calls, by the `chosen` backbone unless they name one; pictures lie in `folder` while they are read."""
     router, line = APIRouter(), threading.BoundedSemaphore(WAITING)
+    form = dict(response_class=Response, dependencies=[Depends(check_fields)])
 
     @router.get("/api")
     def what_there_is() -> dict:
@@ -116,9 +102,9 @@ def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
         return call
 
     for name, answer in (("classes", classes), ("labels", labels), ("overlay", overlay), ("scores", scores)):
-        router.post(f"/api/{name}", name=name, response_class=Response)(answering(answer))
+        router.post(f"/api/{name}", name=name, **form)(answering(answer))
 
-    @router.post("/api/words", response_class=Response)
+    @router.post("/api/words", **form)
     def words(
         picture: Upload, among: Text = "", background: Text = "", method: Text = METHOD, backbone: Text = chosen
     ) -> Response:
@@ -128,7 +114,7 @@ def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
 
         return told(compute)
 
-    @router.post("/api/remember", response_class=Response)
+    @router.post("/api/remember", **form)
     def remember(
         picture: Upload,
         name: Text,
@@ -146,6 +132,10 @@ def routes(session: Session, folder: Path, chosen: str) -> APIRouter:
             return remembered(session, _opened(picture, folder), wish, name, box, point)
 
         return told(compute)
+
+    @router.get("/api/{name:path}")
+    def not_to_be_read(name: str) -> Response:
+        return failure(405 if name in ANSWERS else 404, f"there is no page here; calls are sent, as in {EXAMPLE}")
 
     return router
 
@@ -200,19 +190,6 @@ def remembered(session: Session, picture: Picture, wish: Wish, name: str, box: s
         mask = region_at(_found(session, picture, wish)[0].labels, place)
     (memory,) = session.remember(picture.pixels, mask, name, wish).values()
     return _file(memory.content, memory.described)
-
-
-def check_names(method: str, backbone: str) -> None:
-    """Raises InputError for what is no name of a method or a backbone; a path is none."""
-    have = choices(CONFIGS)
-    for kind, name in (("method", method), ("backbone", backbone)):
-        if name not in have[kind]:
-            raise InputError(f"there is no {kind} {name[:60]!r}{near(name[:60], have[kind])}")
-
-
-def failure(status: int, line: str) -> JSONResponse:
-    """What went wrong, in a line."""
-    return JSONResponse({"error": line}, status)
 
 
 def _found(session: Session, picture: Picture, wish: Wish) -> tuple[Found, list[str]]:

@@ -14,7 +14,7 @@ from .folder import Uploads
 from .guard import Guard, Names
 from .page import CSS, Page
 from .parts import theme
-from .rest import routes
+from .rest import serve_programs
 
 SWEEP = 60  # seconds between looks at the folder
 WAITING = 32  # computations in line; further ones are told so
@@ -28,7 +28,7 @@ def application(page: Page, names: Names, uploads: Uploads, readable: Iterable[P
     blocks = page.blocks.queue(api_open=False, max_size=WAITING)
     blocks.state_session_capacity = SESSIONS
     app = FastAPI(**UNDOCUMENTED)
-    app.include_router(routes(page.session, uploads.folder, page.backbone.value))
+    serve_programs(app, page.session, uploads.folder, page.backbone.value)
     app = gr.mount_gradio_app(
         app,
         blocks,
