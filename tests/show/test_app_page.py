@@ -212,6 +212,9 @@ def test_words_are_found_and_a_clicked_region_is_remembered(page, scene):
     assert "<b>it</b>" in legend.inner_text()
     assert "Names: <b>it</b>." in page.locator("#memory").inner_text()
     assert not field(page, "The clicked region is").input_value()
+    page.get_by_label("number input for Weight").fill("0.9")
+    page.keyboard.press("Enter")
+    page.get_by_text("sclip is few-shot: memory: 1 region of 1 name, weight 0.9.").wait_for()
     page.get_by_role("button", name="Memory as a file").click()
     links = until(lambda: page.locator("#files a").all(), "files")
     names = [link.get_attribute("href").rsplit("/", 1)[-1] for link in links]

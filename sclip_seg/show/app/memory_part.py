@@ -52,7 +52,7 @@ class MemoryPart:
         page, after = self.page, [*outcome, self.memory, self.told, self.name]
         for event in (self.keep.click, self.name.submit):
             event(self.remember, {*asked, self.name}, after, **computing)
-        self.weight.release(self.weigh, asked, after, **computing)
+        self.weight.change(self.weigh, asked, after, trigger_mode="always_last", **computing)  # of a drag, the end
         self.drop.click(self.forget, asked, after, **computing)
         self.save.click(self.write_memory, asked, [page.said, page.files], **computing)
 
