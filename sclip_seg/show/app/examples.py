@@ -8,12 +8,13 @@ from PIL import Image
 
 from ...errors import InputError
 from ...handed_in import read_text
-from ...toy.world import GROUNDS, THINGS, draw
+from ...toy import rich_world, world
+from ...toy.world import THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
-DRAWN = "toy"  # the backbone that knows drawn scenes, and nothing else
+DRAWN = {"toy": world, "toy12": rich_world}  # the backbones that know drawn scenes, and nothing else
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ def pictures_of(folder: Path) -> list[Path]:
 
 def what_it_knows(backbone: str) -> str:
     """What must be known of a backbone before a picture is given to it; empty for those that know what CLIP knows."""
-    if backbone != DRAWN:
+    if backbone not in DRAWN:
         return ""
+    things, grounds = DRAWN[backbone].THINGS, DRAWN[backbone].GROUNDS
     return (
-        f"{DRAWN} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(THINGS)} on "
-        f"{_listed(GROUNDS)}. Photographs and other words mean nothing to it."
+        f"{backbone} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(things)} "
+        f"on {_listed(grounds)}. Photographs and other words mean nothing to it."
     )
 
 
