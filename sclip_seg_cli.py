@@ -46,6 +46,7 @@ WORDS = {
     "toy-guide-train": ("sclip_seg.toy.train_guide_command", "train the toy guide"),
 }
 USAGE = "usage: sclip-seg WORD ... (sclip-seg WORD --help says what a word takes)"
+EVERY = "Every word takes --quiet: errors and the result alone, no bars, no notices."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return import_module(WORDS[completed][0]).main([])
     word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if word in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {name:<16} {line}" for name, (_, line) in WORDS.items())]))
+        print("\n".join([USAGE, "", *(f"  {name:<16} {line}" for name, (_, line) in WORDS.items()), "", EVERY]))
         return 0
     if word == "--version":
         try:

@@ -24,18 +24,23 @@ def names_in(folder: Path) -> list[str]:
 
 
 def method_file(method: str | Path) -> Path:
-    """The config of a method: by its name among those of `CONFIGS`, or by the path of a config of one's own.
+    """The config of a method. Raises InputError as `config_file` does."""
+    return config_file(method, CONFIGS, "method")
+
+
+def config_file(name: str | Path, folder: Path, kind: str) -> Path:
+    """A config: by its name among those of `folder`, which are of a `kind`, or by the path of one of one's own.
 
     Raises:
         InputError: no such name or file (with the near ones).
     """
-    given = Path(method)
-    if given.name == given.stem == str(method):
-        have = names_in(CONFIGS)
-        if method not in have:
-            raise InputError(f"there is no method {method!r}{near(str(method), have)}")
-        return CONFIGS / f"{method}.py"
-    path = existing(method)
+    given = Path(name)
+    if given.name == given.stem == str(name):
+        have = names_in(folder)
+        if name not in have:
+            raise InputError(f"there is no {kind} {name!r}{near(str(name), have)}")
+        return folder / f"{name}.py"
+    path = existing(name)
     if not path.is_file():
         raise InputError(f"there is no config {path}{near(path.stem, names_in(path.parent))}")
     return path

@@ -8,10 +8,12 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from . import completion
 from .errors import InputError, warn_once
+from .quiet import Quiet, as_asked
 
 BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141
 STATUSES = "exit status: 0 done; 1 something failed or is off; 2 a line says what to mend;\n130 stopped"
@@ -26,6 +28,7 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("epilog", STATUSES)
         super().__init__(**settings)
+        self.add_argument("--quiet", action=Quiet, help="errors and the result alone: no bars, no notices")
 
     def parse_args(self, *arguments: object) -> argparse.Namespace:
         """As argparse's; answers a shell that asks what may follow."""
@@ -52,7 +55,8 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # so that nobody is told of half an import
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return work() or 0
+        with as_asked():
+            return work() or 0
     except KeyboardInterrupt:
         print(f"stopped{goes_on and '; '}{goes_on}", file=sys.stderr)
         return STOPPED
@@ -66,13 +70,17 @@ def run(work: Callable[[], int | None], goes_on: str = "") -> int:
         return failed(told)
 
 
-def refuses(check: Callable[[], object]) -> bool:
-    """Whether a check that needs no library raises InputError: then `run` tells it before any is loaded."""
+def refusal(check: Callable[[], object]) -> Callable[[], None] | None:
+    """What `run` is given, before a library is loaded, where a check that needs none raises InputError; else None."""
     try:
         check()
-    except InputError:
-        return True
-    return False
+    except InputError as error:
+        return partial(_refuse, error)
+    return None
+
+
+def _refuse(error: InputError) -> None:
+    raise error
 
 
 def failed(message: Exception | str) -> int:

@@ -17,6 +17,7 @@ IGNORED = (128, 128, 128)
 TEXT, FAINT = (0, 0, 0), (110, 110, 110)
 SMALLEST = 12  # pixels of font size that stay legible
 NARROWEST = 260  # pixels: a legend below a smaller picture is wider than it
+NAME = 7  # of a font's size: what a name has beside a long note
 FEW, MANY = 8, 24  # entries: up to the one, long names have room; beyond the other, all are written smaller
 
 
@@ -83,11 +84,12 @@ def figure(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     background: int | None = None,
+    note: str = "",
 ) -> Image.Image:
     """The picture under its labels, at its size, over a legend of the classes found, the largest first.
 
     The legend says what share of the pixels each class has; its letters grow with the picture. The class `background`
-    is left unpainted, and the legend says so.
+    is left unpainted, and the legend says so; a `note` stands in a line below it.
     """
     height, width = labels.shape
     entries = [
@@ -97,10 +99,14 @@ def figure(
         for c, share in shares(labels, len(classes))
         if share
     ]
-    below = legend(entries, max(width, NARROWEST), letters(height, width))
-    canvas = Image.new("RGB", (below.width, height + below.height), "white")
+    size = letters(height, width)
+    below, line = legend(entries, max(width, NARROWEST), size), 2 * size if note else 0
+    canvas = Image.new("RGB", (below.width, height + below.height + line), "white")
     canvas.paste(Image.fromarray(overlay(picture, labels, palette, background=background)))
     canvas.paste(below, (0, height))
+    if note:
+        place = size // 2, canvas.height - line // 2
+        write(ImageDraw.Draw(canvas), place, cut(note, size, canvas.width - size), FAINT, size)
     return canvas
 
 
@@ -133,11 +139,13 @@ def legend(entries: Sequence[tuple[str, str, tuple[int, int, int] | None]], widt
         size = max(SMALLEST, round(0.8 * size))
     gap, line = size // 2, round(1.45 * size)
     swatch = size + gap
-    room = min(width - 2 * gap - swatch, (18 if len(entries) <= FEW else 11) * size)
+    most = width - 2 * gap - swatch
+    room = min(most, (18 if len(entries) <= FEW else 11) * size)
     texts = []
     for name, note, _ in entries:
         note = f"  {note}" if note else ""
-        texts.append((cut(name, size, room - length(note, size)), note))
+        own = max(room - length(note, size), min(NAME * size, most - length(note, size)))
+        texts.append((cut(name, size, own), note))
     lengths = [swatch + ceil(length(name, size) + length(note, size)) + 2 * gap for name, note in texts]
     rows, lefts = columns_of(lengths, width - gap)
     canvas = Image.new("RGB", (width, rows * line + 2 * gap if rows else 0), "white")

@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
+from .quiet import is_quiet
+
 LISTED = 60  # names; more of them help nobody
 
 
@@ -15,8 +17,8 @@ class InputError(ValueError):
 def warn_once(printed: set[str] | None = None) -> Callable:
     """For `warnings.showwarning`: a line for the user, once for what several parts of a run say, and by one rank.
 
-    What it returns keeps the lines that were shown, in order, as `shown`. `printed` holds what has been printed by
-    runs that go on together, and is not printed again.
+    What it returns keeps the lines, in order, as `shown`; with `--quiet` they are kept and not printed. `printed` holds
+    what has been printed by runs that go on together, and is not printed again.
     """
     seen, shown, printed = set(), [], set() if printed is None else printed
 
@@ -26,7 +28,7 @@ def warn_once(printed: set[str] | None = None) -> Callable:
         seen.add(text)
         if is_new and issubclass(category, UserWarning) and int(os.environ.get("RANK", 0)) == 0:
             shown.append(text)
-            if text not in printed:
+            if text not in printed and not is_quiet():
                 print(f"warning: {text}", file=sys.stderr)
             printed.add(text)
 

@@ -52,10 +52,10 @@ def clear_drafts(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def as_png(picture: Image.Image, optimize: bool = True) -> bytes:
-    """The content of a PNG file; not optimised, it is larger and made faster."""
+def as_png(picture: Image.Image) -> bytes:
+    """The content of a PNG file. PIL's `optimize` would make it some percent smaller, and a figure takes a second."""
     buffer = BytesIO()
-    picture.save(buffer, "PNG", optimize=optimize)
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -65,14 +65,15 @@ def checked(part: Part) -> Part:
     """A class, or a function, that refuses arguments which are not of their kind, or not its own."""
     function = part.__init__ if isinstance(part, type) else part
     signature = inspect.signature(function, eval_str=True)
-    place = f"{part.__name__}." if isinstance(part, type) else ""
 
     @wraps(function)
     def held(*arguments: object, **settings: object) -> object:
+        name_of_part = type(arguments[0]).__name__ if isinstance(part, type) else part.__name__
+        place = f"{name_of_part}." if isinstance(part, type) else ""
         try:
             given = signature.bind(*arguments, **settings).arguments
         except TypeError as error:
-            raise InputError(f"{part.__name__}: {error}") from error
+            raise InputError(f"{name_of_part}: {error}") from error
         for name, value in given.items():
             parameter = signature.parameters[name]
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and value is not parameter.default:
@@ -95,7 +96,7 @@ def parameters(part: Callable) -> Mapping[str, inspect.Parameter]:
     spread = [name for name, parameter in found.items() if parameter.kind is parameter.VAR_KEYWORD]
     if spread == ["settings"]:
         del found["settings"]
-        found |= parameters(part.__mro__[1])
+        found |= {name: parameter for name, parameter in parameters(part.__mro__[1]).items() if name not in found}
     return MappingProxyType(found)
 
 

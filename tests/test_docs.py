@@ -111,7 +111,7 @@ def test_the_provider_of_the_page(request, monkeypatch):
     module = load_module("sclip_seg/regions/squares.py", shown["sclip_seg/regions/squares.py"])
     assert REGIONS.get("squares") is module.Squares
     run_test(shown["tests/regions/test_squares.py"], request)
-    refined = "model.refine=[dict(type=RegionVote,regions=dict(type=squares,side=16))]"
+    refined = "model.refine=[{'type':'RegionVote','regions':{'type':'squares','side':16}}]"
     assert refined in (ROOT / "docs" / "add" / "regions.md").read_text()
 
 

@@ -39,15 +39,17 @@ SHELVES = {
 }
 # Packages from outside, shelf by shelf; those not listed may use any that pyproject.toml names.
 OUTSIDE = {
-    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL", "matplotlib", "argcomplete"},  # matplotlib for its font
-    "words": {"torch", "open_clip", "timm", "safetensors", "tqdm"},
+    "": {"mmengine", "mmseg", "numpy", "cv2", "PIL", "matplotlib", "argcomplete", "tqdm"},  # matplotlib for its font
+    "words": {"torch", "open_clip", "timm", "safetensors"},
     "towers": {"torch", "open_clip", "timm", "safetensors", "huggingface_hub"},
     "regions": {"torch", "numpy", "cv2", "safetensors", "transformers", "skimage", "faiss"},
     "methods": {"torch", "numpy", "cv2", "scipy", "sklearn", "torchvision"},
 }
 # The lowest know no library at all, and what is computed for one picture knows torch and numpy alone.
 PLAIN = {
-    **dict.fromkeys(("version", "errors", "settings", "options", "handed_in", "words.vocabulary"), frozenset()),
+    **dict.fromkeys(
+        ("version", "quiet", "errors", "settings", "options", "handed_in", "words.vocabulary"), frozenset()
+    ),
     **dict.fromkeys(
         ("towers.attention", "towers.block", "towers.trace", "towers.positions", "towers.kept"), frozenset({"torch"})
     ),

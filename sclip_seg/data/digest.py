@@ -24,8 +24,8 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..files import write_atomically
 
 KEPT = ".sclip_seg_digests.json"
@@ -88,7 +88,7 @@ def file_hashes(paths: Iterable[str], root: Path, believe: bool = True) -> dict[
     new = [path for path in states if path not in hashes]
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        tqdm(total=len(new), desc="data", unit="file", leave=False, disable=None) as bar,
+        Bar(total=len(new), desc="data", unit="file", leave=False) as bar,
     ):
         for path, found in zip(new, pool.map(_hash_of_file, new), strict=True):
             hashes[path] = found

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..command import BAD_INPUT, message_of
 from ..errors import InputError, warn_once
 from ..registry import Parts, one_of_each
@@ -158,8 +158,8 @@ class Group:
         """Shows every picture to each that has not seen it."""
         together, loader = Together(), self.alive[0].run.runner.test_dataloader
         loader.sampler.done = frozenset.intersection(*(member.done for member in self.alive))
-        hidden = None if get_rank() == 0 else True
-        with tqdm(total=len(loader.sampler), unit="picture", desc="pictures", disable=hidden) as bar, sharing(together):
+        hidden = get_rank() != 0
+        with Bar(total=len(loader.sampler), unit="picture", desc="pictures", hidden=hidden) as bar, sharing(together):
             for index, batch in enumerate(loader):
                 for member in self.alive:
                     member.attempt(member.see, index, batch)

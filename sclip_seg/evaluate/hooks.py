@@ -14,8 +14,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from PIL import Image
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..data.labels import LabelRule, as_picture
 from ..drawing import side_by_side
 from ..files import as_png, clear_drafts, write_atomically
@@ -34,7 +34,7 @@ class Progress(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         sampler, hidden = runner.test_dataloader.sampler, self.quiet or get_rank() != 0
-        self.bar = tqdm(total=len(sampler), unit="picture", desc="pictures", disable=True if hidden else None)
+        self.bar = Bar(total=len(sampler), unit="picture", desc="pictures", hidden=hidden)
         self.images, self.start = 0, time.perf_counter()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
@@ -68,7 +68,7 @@ class PictureFiles(Hook):
 
     def write(self, runner: Runner, sample: SegDataSample, image: Image.Image) -> None:
         """Writes the file of a picture."""
-        content = as_png(image, optimize=False)
+        content = as_png(image)
         write_atomically(self.place(runner, sample.img_path), content)
         self.written[sample.sample_idx] = digest(content)
 
@@ -110,7 +110,7 @@ class Samples(Hook):
         for sample in outputs:
             if sample.sample_idx < self.count:
                 name = name_of(runner, sample.img_path)
-                self.kept[name] = as_png(as_values(runner, sample), optimize=False)
+                self.kept[name] = as_png(as_values(runner, sample))
 
     def after_test(self, runner: Runner) -> None:
         for name, content in self.kept.items():

@@ -6,8 +6,8 @@
   sclip-seg list --towers
 
 With --missing: what each still needs on this machine, pictures or weights; no
-network is asked. With --towers: which of open_clip's towers are read, and why
-the others are not.
+network is asked. With --towers: which of open_clip's towers are read, RADIO's
+too, and why the others are not.
 """
 
 import ast
@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=CONFIGS, metavar="DIR", help="a folder of configs")
     parser.add_argument("--missing", action="store_true", help="what each needs that is not on this machine")
-    parser.add_argument("--towers", action="store_true", help="every architecture of open_clip's, read or why not")
+    parser.add_argument(
+        "--towers", action="store_true", help="every architecture of open_clip's and RADIO's, read or why not"
+    )
     options = parser.parse_args(arguments)
     if options.towers:
         return run(show_towers)
@@ -51,7 +53,9 @@ def show_towers() -> None:
             print(f"{row['arch']:<34} {what}{tokenizer}")
         else:
             print(f"{row['arch']:<34} {'not read' if row['read'] == 'no' else row['read']}: {row['said']}")
-    print(f"{sum(row['read'] == 'yes' for row in rows)} of {len(rows)} are read")
+    own = [row for row in rows if row["kind"] != "RADIO"]
+    read = sum(row["read"] == "yes" for row in own)
+    print(f"{read} of open_clip's {len(own)} are read, and {len(rows) - len(own)} of RADIO's from NVIDIA's files")
 
 
 def show_choices(folder: Path, missing: bool = False) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import load_config
 from ..data.loading import read_picture
 from ..data.pictures import SUFFIXES
@@ -51,7 +51,7 @@ def ranked(model: OpenVocabSegmentor, pictures: list[Path]) -> TemplateRanking:
     ranking = TemplateRanking()
     model.stages = torch.nn.ModuleList([ranking])
     model.prepare()
-    for path in tqdm(pictures, desc="pictures", unit="picture", leave=False, disable=None):
+    for path in Bar(pictures, desc="pictures", unit="picture", leave=False):
         for seen in model.look(*model.data_preprocessor.of_pictures([read_picture(path)])):
             model.score(seen)
     return ranking

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ..axes import check_chosen
-from ..command import Parser, at_least_one, refuses, run
+from ..command import Parser, at_least_one, refusal, run
 from ..options import add_options
 
 
@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     chosen = partial(check_chosen, [options.config], [options.dataset], [options.backbone])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .rank_templates import rank
 

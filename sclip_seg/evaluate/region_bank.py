@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import Tensor
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import WORDS, load_config
 from ..data.files import find_files
 from ..data.loading import read_picture
@@ -38,7 +38,7 @@ def make(pictures: Path, out: Path, backbone: str | None, auxiliary: str | None,
         raise InputError(f"--out {out} is to be a .safetensors file")
     towers = [encoder(name, changes) for name in (backbone, auxiliary)[: 2 if auxiliary else 1]]
     guide = GUIDES.build(load_config("corrclip_v2", WORDS, backbone).model.backbone.tail.guide).to(get_device())
-    with tqdm(paths, desc="bank", unit="picture", disable=None) as bar:
+    with Bar(paths, desc="bank", unit="picture") as bar:
         bank = bank_of(bar, towers, guide, out.stem)
     bank.write(out)
     print(f"{len(bank.keys)} regions of {len(paths)} pictures, digest {RegionBank.load(out).digest}, written to {out}")

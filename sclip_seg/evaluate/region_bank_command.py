@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from ..axes import check_chosen
-from ..command import Parser, refuses, run
+from ..command import Parser, refusal, run
 from ..options import add_options
 
 
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     chosen = partial(check_chosen, (), (), [options.backbone, options.auxiliary])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .region_bank import make
 

@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from PIL import Image
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import load_config
 from ..data.check import check_dataset
 from ..data.datasets import build_dataset
@@ -46,14 +46,14 @@ def find(
     init_default_scope(config.default_scope)
     pictures = build_dataset(data, **({"indices": limit} if limit and limit < total else {}))
     known = regions = 0
-    with tqdm(total=len(pictures), desc="regions", unit="picture", disable=None) as bar:
+    with Bar(total=len(pictures), desc="regions", unit="picture") as bar:
         for name, picture in pictures_of(pictures):
             known += source.lies_there(picture)
             found = source(picture, name.stem)
             regions += found.count
             if show_dir:
                 path = Path(show_dir, name).with_suffix(".png")
-                write_atomically(path, as_png(drawn(picture, found.hard()), optimize=False))
+                write_atomically(path, as_png(drawn(picture, found.hard())))
             bar.update()
     mean = regions / len(pictures)
     print(f"{len(pictures)} pictures, {mean:.1f} regions each; {known} were kept before. Kept in {source.store.folder}")

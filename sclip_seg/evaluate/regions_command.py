@@ -12,7 +12,7 @@ names the same provider, with the same settings and weights.
 from functools import partial
 
 from ..axes import check_chosen
-from ..command import Parser, at_least_one, refuses, run
+from ..command import Parser, at_least_one, refusal, run
 from ..options import add_options
 
 FOLDER = "work_dirs/regions"
@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser, "set an option of the provider")
     options = parser.parse_args(arguments)
     chosen = partial(check_chosen, [options.method], [options.dataset])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .regions_ahead import find
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import Tensor
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import WORDS, load_config
 from ..data.files import find_files
 from ..data.label_files import read_labels
@@ -120,14 +120,12 @@ def memory_of(
 ) -> RegionMemory:
     """The memory of all that is marked. Raises InputError where nothing is."""
     keys, labels = [], []
-    with tqdm(marked, desc="remember", unit="picture", leave=False, disable=None) as bar:
+    with Bar(marked, desc="remember", unit="picture", leave=False) as bar:
         for path, own in bar:
             pixels = read_picture(path)
             if odd := [mask.shape for _, mask in own if mask.shape != pixels.shape[:2]]:
                 raise InputError(f"the labels of {path} have {odd[0]} pixels, and the picture {pixels.shape[:2]}")
-            (image,), _ = model.data_preprocessor.of_pictures([pixels])
-            grid = tuple(max(1, side // model.backbone.patch) for side in image.shape[1:])
-            maps = F.normalize(feature_maps(model, image, grid).dense(), dim=0)
+            maps = unit_maps(model, pixels)
             for called, mask in own:
                 found = keys_of(maps, torch.from_numpy(mask).to(maps), per)
                 keys.append(found.cpu())
@@ -138,6 +136,14 @@ def memory_of(
     places = torch.tensor([names.index(label) for label in labels])
     made = {"tower": model.backbone.digest, "per": per, **made}
     return RegionMemory(name, torch.cat(keys), places, names, len(marked), made)
+
+
+@torch.no_grad()
+def unit_maps(model: OpenVocabSegmentor, pixels: np.ndarray) -> Tensor:
+    """Unit features (D, h, w) of the patches of a picture (H, W, 3), BGR. The model has words (`neutral`)."""
+    (image,), _ = model.data_preprocessor.of_pictures([pixels])
+    grid = tuple(max(1, side // model.backbone.patch) for side in image.shape[1:])
+    return F.normalize(feature_maps(model, image, grid).dense(), dim=0)
 
 
 def keys_of(maps: Tensor, mask: Tensor, per: str) -> Tensor:

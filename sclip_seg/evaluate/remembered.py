@@ -39,7 +39,8 @@ def tail_of(model: dict) -> str:
     return describe(without_places(model["backbone"]["tail"]))
 
 
-def wordless(memory: str, classes: Sequence[Sequence[str]]) -> list[str]:
+def wordless(memory: str | RegionMemory, classes: Sequence[Sequence[str]]) -> list[str]:
     """The names in a memory that no class has: they become classes that are known by it alone."""
+    memory = memory if isinstance(memory, RegionMemory) else RegionMemory.load(memory)
     known = {query.lower() for queries in classes for query in queries}
-    return [name for name in RegionMemory.load(memory).names if name.lower() not in known and name != "background"]
+    return [name for name in memory.own_names if name.lower() not in known and name != "background"]

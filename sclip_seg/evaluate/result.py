@@ -223,7 +223,8 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     model = re.search(r"model name\s*: (.*)", _cpu_info())
-    return f"{model[1] if model else platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{model[1] if model else platform.machine()}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _cpu_info() -> str:

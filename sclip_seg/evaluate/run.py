@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +18,11 @@ from ..config import load_config
 from ..data.check import check_dataset
 from ..data.datasets import build_dataset
 from ..data.digest import label_rule
-from ..errors import InputError
 from ..words.vocabulary import Vocabulary
 from .hooks import Progress
 from .remembered import with_memory
 from .result import commit, config_digest, device_name, short_hash, signature, template_name, versions
-from .runner import Evaluation
+from .runner import Evaluation, building
 from .sharing import Journal, forget, segmentor_of
 from .work_folder import (
     PROGRESS,
@@ -140,15 +138,10 @@ def build(config: Config) -> Evaluation:
     """The runner, with its resolved config."""
     # mmengine keeps a logger by the file's name, and several runs of a process have one each.
     config = Config(config.to_dict(), cfg_text="resolved", filename=f"config{next(BUILT)}.py", format_python_code=False)
-    try:
+    with building():
         runner = Evaluation.from_cfg(config)
         runner._test_loop = runner.build_test_loop(runner._test_loop)  # as its `test` does, and where errors are named
-        return runner
-    except (InputError, OSError, MemoryError):
-        raise
-    except Exception as error:  # whatever its parts say of a value of the wrong kind
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
+    return runner
 
 
 def describe(config: Config, runner: Evaluation, metrics: dict, total: int) -> dict:

@@ -7,7 +7,8 @@ pictures of the batch are scored and kept before anything is said about it.
 import logging
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,18 @@ from mmengine.runner.amp import autocast
 
 from ..errors import InputError
 from ..files import reason_of
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Raises InputError with whatever the parts of a config say of a value of the wrong kind."""
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..axes import check_chosen
 from ..choices import CONFIGS, method_file
-from ..command import Parser, at_least_one, at_least_zero, refuses, run, share
+from ..command import Parser, at_least_one, at_least_zero, refusal, run, share
 from ..options import add_options
 from ..words.auto_options import add_auto_words, check_auto_words
 from .listing import show_choices
@@ -88,8 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         return run(lambda: show_choices(method_file(options.config).parent if options.config else CONFIGS))
     chosen = partial(check_chosen, options.configs, [options.dataset], [options.backbone])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     if options.vocabulary:
         from .free_words.run import free_words

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from ..axes import check_chosen
-from ..command import Parser, at_least_one, at_least_zero, refuses, run, share
-from ..options import add_options
-from ..show.demo_command import check_words
+from ..command import Parser, at_least_one, at_least_zero, refusal, run, share
+from ..show.demo_command import add_how, check_words
 from ..words.auto_options import add_auto_words
 
 FORMATS = ("png", "coco", "yolo", "labelstudio", "npz")
@@ -35,12 +34,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--background", metavar="WORDS", help="words of one class more, class 0, without regions")
     parser.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
     add_auto_words(parser, "--classes auto")
-    how = parser.add_argument_group("how; sclip-seg list has the names")
-    how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
-    how.add_argument("--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16)")
-    how.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows (default: the fastest)")
+    how = add_how(parser)
     how.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="that decode (default: 2)")
-    add_options(how, "any setting")
     where = parser.add_argument_group("where; the folders are there on all machines")
     where.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or a Ray cluster")
     where.add_argument("--address", metavar="PLACE", help="of the cluster, as ray.init takes it (default: a new one)")
@@ -64,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
     chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .run import label
 

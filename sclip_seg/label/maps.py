@@ -17,7 +17,7 @@ class Maps:
         picture = Image.fromarray(found.labels)
         if found.labels.dtype == np.uint8:
             picture.putpalette(found.classes.colours)
-        return {f"labels/{found.name}.png": as_png(picture, optimize=False)}
+        return {f"labels/{found.name}.png": as_png(picture)}
 
     def record(self, found: Found) -> dict:
         """Nothing."""

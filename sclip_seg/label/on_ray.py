@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ..bars import Bar
 from ..errors import InputError
+from ..evaluate.cluster import cluster
 from ..files import clear_drafts
 from .journal import PROGRESS, Journal
 from .run import Labeller, finish, held, key_of
@@ -54,26 +54,11 @@ class Worker:
 
 def on_ray(options: argparse.Namespace) -> int:
     """All pictures, by the processes of a cluster. Exit status as of `main`."""
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise InputError("--engine ray needs Ray Data: pip install 'sclip_seg[ray]'") from error
     files = list(pieces(options.places))
     stamps = {name: stamp for piece in files for name, stamp in zip(piece.names, piece.stamps, strict=True)}
-    with held(options.out, "0"):
+    with cluster(options.address, with_data=True) as ray, held(options.out, "0"):
         clear_drafts(options.out.rglob(".*"))
-        was_there = ray.is_initialized()
-        if not was_there:
-            try:
-                ray.init(address=options.address, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(f"--address {options.address}: {str(error).splitlines()[0]}") from error
-        try:
-            told, bad = shared_out(ray, options, list(portions(files)), len(stamps))
-        finally:
-            if not was_there:
-                ray.shutdown()
+        told, bad = shared_out(ray, options, list(portions(files)), len(stamps))
         journal = Journal(options.out / PROGRESS, key_of(told), "0")
         failures = [name for name, entry in journal.read().items() if name in stamps and not entry[1]]
         finish(told, options, journal, stamps)
@@ -110,7 +95,7 @@ def shared_out(ray: object, options: argparse.Namespace, work: list[list[dict]],
         num_gpus=1 if gpus else 0,
     )
     told, bad = "", 0
-    with tqdm(total=total, desc="label", unit="picture", disable=None) as bar:
+    with Bar(total=total, desc="label", unit="picture") as bar:
         for row in labelled.iter_rows():
             if row["fault"]:
                 raise InputError(row["fault"])

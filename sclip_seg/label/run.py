@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 from mmengine.device import get_device
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..errors import InputError
 from ..evaluate.result import code_digest, short_hash, signature
 from ..files import clear_drafts, write_atomically
@@ -177,8 +177,8 @@ class Share:
         """Labels what is left of these, `total` where that is known. How many pictures could not be read."""
         bad = 0
         read: deque[Source] = deque()
-        hidden = None if self.journal.rank == "0" else True
-        with tqdm(total=total, desc="label", unit="picture", disable=hidden) as bar:
+        hidden = self.journal.rank != "0"
+        with Bar(total=total, desc="label", unit="picture", hidden=hidden) as bar:
 
             def pictures() -> Iterator[np.ndarray]:
                 nonlocal bad
@@ -199,7 +199,7 @@ class Share:
                 bar.update()
         return bad
 
-    def decoded(self, mine: Iterable[Source], bar: tqdm) -> Iterator[tuple[Source, Future]]:
+    def decoded(self, mine: Iterable[Source], bar: Bar) -> Iterator[tuple[Source, Future]]:
         """Those that are left in order, decoded by workers some way ahead."""
         waiting: deque[tuple[Source, Future]] = deque()
         with ThreadPoolExecutor(self.options.workers) as pool:

@@ -241,7 +241,7 @@ def _of_video(path: Path, stem: str, stamp: str) -> Iterator[tuple]:
 
 
 def _frame(pixels: Callable[[], np.ndarray]) -> tuple[str, bytes]:
-    return ".png", as_png(Image.fromarray(pixels()), optimize=False)
+    return ".png", as_png(Image.fromarray(pixels()))
 
 
 def _free(name: str, suffix: str, names: set[str]) -> str:

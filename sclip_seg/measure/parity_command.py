@@ -1,6 +1,7 @@
 """Hold our methods against what the official codes compute on tiny weights.
 
-    sclip-seg parity DIR [--device cuda]
+    sclip-seg parity DIR
+    sclip-seg parity DIR --device cuda
 
 DIR holds `recipe.py` (weights and inputs) and the reference outputs
 `visual_METHOD.npz`, `e2e_METHOD_DATASET.npz`, `openai_pooled_text.npz`, ...;

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from prettytable import PrettyTable
 from torch import Tensor
 
+from ..bars import notice
 from ..errors import InputError
 from ..evaluate.result import device_name
 from ..files import write_atomically
@@ -154,7 +155,7 @@ def measure_all(options: argparse.Namespace) -> None:
     for precision in precisions:
         for name, method in product(cases, options.method):
             rows.append(measure(name, method, options, precision))
-            print(table(rows[-1:]), flush=True)
+            notice(str(table(rows[-1:])))
     if not (options.quick or options.cases):
         rows.append(measure_text(options))
         print(f"the text bank is read again in {rows[-1]['second_start_s']:.4f} s")

@@ -9,16 +9,18 @@ Official code: github.com/RADSeg-OVSS/RADSeg. Parity covers what goes into the n
 run.
 """
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..picture.picture import Picture
-from ..picture.refine.sam import PARTS, FallBack, MaskNorm, MaskRefinement, Quality, load
+from ..picture.refine.sam import PARTS, MaskRefinement, Quality
 from ..picture.window import brought_to
 from ..registry import STEPS
-from ..settings import Natural, Real, Share, checked
+from ..settings import checked
 from ..towers.encoder import DenseCLIP
 from ..towers.radio import RadioTower
 from ..towers.tail import LastBlock
@@ -29,26 +31,28 @@ HUGE = 1280  # width of SAM's ViT-H
 @STEPS.register_module()
 @checked
 class RADIORefinement(MaskRefinement):
-    """`MaskRefinement` of what RADIO sees; the arguments are those of `SAMRefinement`, the checkpoint's neck is kept.
+    """`MaskRefinement` of what RADIO sees.
 
+    Args:
+        checkpoint: of transformers' `SamModel`: a name on the hub, or a folder; None for random weights. Its decoders
+            are kept, and the neck of its encoder.
+        settings: of `MaskRefinement`.
     Raises:
-        InputError: no transformers, no checkpoint, or one of something else; another tower than RADIO, or one without
-            SAM's adaptor or with one of another width than the neck's.
+        InputError: as `MaskRefinement`; another tower than RADIO, or one without SAM's adaptor or with one of another
+            width than the neck's.
     """
 
+    needed = (*PARTS, "vision_encoder.neck.")
+    encoder: ClassVar = dict(hidden_size=HUGE)
+
     def __init__(
-        self,
-        checkpoint: str | None = "facebook/sam-vit-huge",
-        iou_threshold: Quality = 0.9,
-        coarse_threshold: Share = 0.2,
-        min_area: Natural = 225,
-        mask_weight: Real = 0.005,
-        fall_back: FallBack = "released",
-        mask_norm: MaskNorm = "released",
+        self, checkpoint: str | None = "facebook/sam-vit-huge", iou_threshold: Quality = 0.9, **settings: object
     ) -> None:
-        sam = load(checkpoint, (*PARTS, "vision_encoder.neck."), hidden_size=HUGE)
-        super().__init__(sam, iou_threshold, coarse_threshold, min_area, mask_weight, fall_back, mask_norm)
-        self.neck = sam.vision_encoder.neck.requires_grad_(False).eval().float()
+        super().__init__(checkpoint, iou_threshold, **settings)
+
+    def keep(self, sam: nn.Module) -> None:
+        super().keep(sam)
+        self.neck = sam.vision_encoder.neck
 
     def check_tower(self, tower: DenseCLIP) -> None:
         if not isinstance(tower.tower, RadioTower) or not isinstance(tower.tail, LastBlock):

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..errors import InputError
 from ..regions.provider import RegionProvider
 from ..regions.regions import MOST, Regions, SoftRegions, nearest
@@ -232,7 +232,7 @@ def regrouped(parts: Iterable[Gathered], count: int, pictures: int | None = None
     """
     held: list[Gathered] = []
     total = pictures and pictures * count
-    with tqdm(total=total, desc="windows", unit="window", leave=False, delay=GLANCE, disable=None) as bar:
+    with Bar(total=total, desc="windows", unit="window", leave=False, delay=GLANCE) as bar:
         for part in parts:
             held.append(part)
             bar.update(_length(part))

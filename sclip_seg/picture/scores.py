@@ -167,9 +167,14 @@ class Labelling:
         """Class probabilities (K, H, W), before any class drops out."""
         _, height, width = maps.shape
         whole = torch.empty(self.classes, height, width, device=self.sizes.device)
-        for band, scores in maps.bands(self._factor):
-            whole[:, band] = self.merge(scores if self.logit_scale is None else scores.softmax(0))
+        for band, merged in self.bands(maps):
+            whole[:, band] = merged
         return whole
+
+    def bands(self, maps: StitchedMaps | DenseMaps) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and class probabilities (K, rows, W), from top to bottom: `probabilities` that are never held whole."""
+        for band, scores in maps.bands(self._factor):
+            yield band, self.merge(scores if self.logit_scale is None else scores.softmax(0))
 
     def merge(self, queries: Tensor) -> Tensor:
         """Maximum over each class's queries: (Q, rows, W) -> (K, rows, W)."""

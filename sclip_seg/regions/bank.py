@@ -16,8 +16,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..files import write_atomically
 from ..handed_in import existing
+from .search import CHUNK, FlatIndex, nearest, unit
 
-CHUNK = 2**26  # similarities that are held at a time
 PARTS = ("keys", "values", "auxiliary")
 
 
@@ -82,31 +82,23 @@ class RegionBank:
 
     def nearest(self, queries: Tensor, count: int) -> Tensor:
         """The `count` regions (R, count) whose keys have the largest cosine with queries (R, C), the largest first."""
-        unit, count = F.normalize(queries.float(), dim=1), min(count, len(self.keys))
-        if unit.shape[1] != self.keys.shape[1]:
-            raise InputError(
-                f"the bank {self.name} has keys of {self.keys.shape[1]} numbers, and the guide gives {unit.shape[1]}"
-            )
-        keys = self.keys.to(unit.device)
-        found = [(some @ keys.T).topk(count, dim=1).indices for some in unit.split(max(1, CHUNK // len(keys)))]
-        return torch.cat(found)
+        return nearest(self.keys, self._asked(queries), count)[1]
 
     def by_faiss(self, queries: Tensor, count: int) -> Tensor:
         """The same by faiss' exact index, which is kept. Raises InputError where faiss is not installed."""
-        unit = F.normalize(queries.float(), dim=1).cpu().numpy()
-        return torch.from_numpy(self._index.search(unit, min(count, len(self.keys)))[1]).to(queries.device)
+        return self._index.nearest(self._asked(queries), count)[1]
+
+    def _asked(self, queries: Tensor) -> Tensor:
+        return unit(queries, self.keys, f"the bank {self.name}", "and the guide gives")
 
     @cached_property
-    def _index(self) -> object:
+    def _index(self) -> FlatIndex:
         try:
-            import faiss
+            return FlatIndex(self.keys)
         except ImportError as error:
             raise InputError(
                 "search='faiss' needs faiss: pip install faiss-cpu; search='exact' needs nothing"
             ) from error
-        index = faiss.IndexFlatIP(self.keys.shape[1])
-        index.add(self.keys.cpu().numpy())
-        return index
 
 
 def support(neighbours: Tensor, values: Tensor, text: Tensor) -> Tensor:

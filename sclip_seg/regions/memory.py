@@ -4,8 +4,9 @@ Keys m_i of unit length with labels l_i; of a unit feature x the k keys with the
 
     p(c) = Σ_{i of k, l_i = c} exp(x·m_i / τ) / Σ_{i of k} exp(x·m_i / τ)
 
-What a score is measured with by such a memory is few-shot, and so it is marked. Official code:
-github.com/Liuziyu77/RAR, whose retrieval is followed; it votes over whole pictures, and by a language model.
+A key may be of what is nothing that was named (REST): it takes votes from the names, and no class gets them. What a
+score is measured with by such a memory is few-shot, and so it is marked. Official code: github.com/Liuziyu77/RAR, whose
+retrieval is followed; it votes over whole pictures, and by a language model.
 """
 
 from __future__ import annotations
@@ -25,18 +26,20 @@ from torch import Tensor
 from ..errors import InputError
 from ..files import write_atomically
 from ..handed_in import existing
+from .search import FlatIndex, nearest, unit
 
 FOLDER = "work_dirs/memory"
-CHUNK = 2**26  # similarities that are held at a time
 EXACT = 100_000  # keys that are searched one by one
-NAMES, SHOTS = "names", "shots"
+NAMES, SHOTS, REGIONS = "names", "shots", "regions"
+REST = ""  # the name of what is none of the names
 
 
 @dataclass(frozen=True)
 class RegionMemory:
     """`keys` (M, D) of unit length, `labels` (M,) places in `names`; `shots` pictures were labelled.
 
-    `made` says with what, as plain text by name: the tower's digest, the method's tail.
+    `made` says with what, as plain text by name: the tower's digest, the method's tail; and, where regions were named
+    one by one, how many `regions`.
     """
 
     name: str
@@ -66,12 +69,17 @@ class RegionMemory:
             names, shots = made.pop(NAMES).split("\n"), int(made.pop(SHOTS))
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise InputError(f"the memory {path} cannot be read: {error}") from error
-        return cls(path.stem, F.normalize(keys.float(), dim=1), labels.long(), tuple(names), shots, made)
+        return cls(path.stem, F.normalize(keys.float(), dim=-1), labels.long(), tuple(names), shots, made)
 
     def write(self, path: Path) -> None:
         """The whole file or none of it."""
+        write_atomically(path, self.content)
+
+    @property
+    def content(self) -> bytes:
+        """What the file of `write` holds."""
         parts = {"keys": self.keys.float().cpu().contiguous(), "labels": self.labels.long().cpu().contiguous()}
-        write_atomically(path, save(parts, {**self.made, NAMES: "\n".join(self.names), SHOTS: str(self.shots)}))
+        return save(parts, {**self.made, NAMES: "\n".join(self.names), SHOTS: str(self.shots)})
 
     @cached_property
     def digest(self) -> str:
@@ -86,20 +94,32 @@ class RegionMemory:
         """For the signature: name, digest, and how many pictures were labelled for it."""
         return f"{self.name}#{self.digest},{self.shots}shots".replace("|", "/")
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names without REST."""
+        return tuple(name for name in self.names if name != REST)
+
+    @property
+    def regions(self) -> int:
+        """How many were named one by one; 0 where whole pictures were labelled."""
+        told = self.made.get(REGIONS, "")
+        return int(told) if told.isdecimal() and len(told) < 7 else 0  # a file may say anything
+
+    @property
+    def described(self) -> str:
+        """For a reader: of how many regions or pictures it is, and of how many names."""
+        of = _counted(self.regions, "region") if self.regions else _counted(self.shots, "picture")
+        return f"memory: {of} of {_counted(len(self.own_names), 'name')}"
+
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Cosines and places (R, count) of the keys that are most like queries (R, D), the most alike first.
 
         All keys are looked at, up to `EXACT`; of more, by faiss where it is installed, whose index is exact too.
         """
-        unit, count = F.normalize(queries.float(), dim=1), min(count, len(self.keys))
-        if unit.shape[1] != self.keys.shape[1]:
-            raise InputError(f"the memory {self.name} has keys of {self.keys.shape[1]} numbers, not {unit.shape[1]}")
+        asked = unit(queries, self.keys, f"the memory {self.name}")
         if len(self.keys) > EXACT and find_spec("faiss") is not None:
-            found, places = self._index.search(unit.cpu().numpy(), count)
-            return torch.from_numpy(found).to(unit), torch.from_numpy(places).to(unit.device)
-        keys = self.keys.to(unit.device)
-        parts = [(some @ keys.T).topk(count, dim=1) for some in unit.split(max(1, CHUNK // len(keys)))]
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+            return self._index.nearest(asked, count)
+        return nearest(self.keys, asked, count)
 
     def probabilities(self, queries: Tensor, count: int, temperature: float) -> Tensor:
         """p (R, N) of the names, of queries (R, D)."""
@@ -109,12 +129,12 @@ class RegionMemory:
         return weights.new_zeros(len(weights), len(self.names)).scatter_add_(1, labels, weights)
 
     @cached_property
-    def _index(self) -> object:
-        import faiss
+    def _index(self) -> FlatIndex:
+        return FlatIndex(self.keys)
 
-        index = faiss.IndexFlatIP(self.keys.shape[1])
-        index.add(self.keys.cpu().numpy())
-        return index
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def place_of(spec: str | Path) -> Path:

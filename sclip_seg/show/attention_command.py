@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ..axes import check_chosen
-from ..command import Parser, at_least_one, refuses, run
+from ..command import Parser, at_least_one, refusal, run
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -93,8 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
     options = parse(arguments)
     chosen = partial(check_chosen, options.methods, [], [options.backbone])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .attention import draw
 

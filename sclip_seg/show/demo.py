@@ -15,8 +15,8 @@ from unicodedata import normalize
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from ..bars import Bar, notice
 from ..command import BAD_INPUT, message_of
 from ..config import WORDS as WITHOUT_DATASET
 from ..data.loading import read_picture
@@ -41,7 +41,7 @@ SHOWN = 5  # classes in the line of a picture
 
 def failed(error: InputError | str) -> int:
     """Says so on stderr, above the bar. The exit status."""
-    tqdm.write(f"error: {error if isinstance(error, str) else message_of(error)}", file=sys.stderr)
+    Bar.write(f"error: {error if isinstance(error, str) else message_of(error)}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -57,7 +57,7 @@ def demo(options: argparse.Namespace) -> int:
     work = [(path, options.out_dir / name) for path, name in zip(paths, names, strict=True)]
     if options.resume:
         work = [(path, place) for path, place in work if not all(result(place, kind).is_file() for kind in kinds)]
-        print(f"{len(paths) - len(work)} of {len(paths)} pictures have their results in {options.out_dir}")
+        notice(f"{len(paths) - len(work)} of {len(paths)} pictures have their results in {options.out_dir}")
     if work:
         segment = ready(options, None if options.each else paths)
         if segment.found is not None:
@@ -83,7 +83,7 @@ def segment_all(
     """
     read: deque[tuple[Path, Path, np.ndarray]] = deque()
     bad: list[int] = []
-    with tqdm(total=len(work), unit="picture", disable=None if len(work) > 1 else True) as bar:
+    with Bar(total=len(work), unit="picture", hidden=len(work) < 2) as bar:
 
         def pictures() -> Iterator[np.ndarray]:
             for path, place in work:
@@ -101,7 +101,7 @@ def segment_all(
             write(place, picture, found, kinds)
             if each:
                 write_atomically(result(place, f".{WORDS}"), json.dumps(found.found.plain(), indent=2) + "\n")
-            tqdm.write(f"{path}: {found.found if each else summary(found.shares)}")
+            Bar.write(f"{path}: {found.found if each else summary(found.shares)}")
             bar.update()
     return bad
 

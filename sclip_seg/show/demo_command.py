@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from ..axes import check_chosen
-from ..command import Parser, refuses, run, share
+from ..command import Parser, refusal, run, share
 from ..options import add_options
 from ..words.auto_options import add_auto_words, check_auto_words
 
@@ -38,13 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     words.add_argument("--dataset", metavar="NAME", help="the words of a benchmark, with its own settings")
     add_auto_words(parser, "--classes auto")
     parser.add_argument("--each", action="store_true", help="with --classes auto: words of each picture's own")
-    how = parser.add_argument_group("how; sclip-seg list has the names")
-    how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
-    how.add_argument(
-        "--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16; toy is offline)"
-    )
-    how.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows (default: the fastest)")
-    add_options(how, "any setting")
+    add_how(parser)
     written = parser.add_argument_group("what is written")
     written.add_argument("--out-dir", type=Path, default=Path("work_dirs/pictures"), metavar="DIR", help="%(default)s")
     written.add_argument("--resume", action="store_true", help="leave out pictures whose results are there")
@@ -52,6 +46,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     check_words(parser, options)
     return options
+
+
+def add_how(parser: Parser) -> argparse._ArgumentGroup:
+    """The arguments that say how pictures are segmented, as a group."""
+    how = parser.add_argument_group("how; sclip-seg list has the names")
+    how.add_argument("--method", default="sclip", metavar="NAME", help="or a config file (default: sclip)")
+    how.add_argument(
+        "--backbone", default="openai_vit_b16", metavar="NAME", help="(default: openai_vit_b16; toy is offline)"
+    )
+    how.add_argument("--device", metavar="NAME", help="'cpu', or one that torch knows (default: the fastest)")
+    add_options(how, "any setting")
+    return how
 
 
 def check_words(parser: Parser, options: argparse.Namespace) -> None:
@@ -72,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a line about each thing that the user can mend, or 130 when stopped."""
     options = parse(arguments)
     chosen = partial(check_chosen, [options.method], [options.dataset], [options.backbone])
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .demo import demo
 

@@ -18,8 +18,8 @@ def certainty(labelling: Labelling, maps: StitchedMaps | DenseMaps, labels: np.n
     They differ where a class dropped out or a threshold gave a pixel to the background.
     """
     own, best = (np.empty(labels.shape, np.float32) for _ in range(2))
-    for band, scores in maps.bands(labelling.logit_scale):
-        merged = labelling.merge(scores.softmax(0)).cpu().numpy()
+    for band, probabilities in labelling.bands(maps):
+        merged = probabilities.cpu().numpy()
         own[band] = np.take_along_axis(merged, labels[band][None], 0)[0]
         best[band] = merged.max(0)
     return own, best

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from PIL import Image
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..config import WORDS, load_config
 from ..data.datasets import colours_of
 from ..data.loading import read_picture
@@ -284,7 +284,7 @@ def load(
     """
     check_load(method, backbone, dataset, device, options)
     settings = {"model.text_cache": None, **(options or {})}
-    with tqdm(total=3, desc=f"loading {backbone}", unit="part", leave=False, disable=None) as bar:
+    with Bar(total=3, desc=f"loading {backbone}", unit="part", leave=False) as bar:
         config = load_config(method, dataset or WORDS, backbone, settings)
         bar.update()
         model = built(config)

@@ -7,28 +7,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..axes import check_nameable
-from ..choices import CONFIGS, names_in
+from ..choices import CONFIGS
 from ..config import read_config
-from ..errors import InputError, near
-from ..handed_in import existing
+from ..errors import InputError
 from ..options import put
 
 STUDENTS = CONFIGS / "students"
 VARIABLES = ("SCLIP_LABELS", "SCLIP_PICTURES", "SCLIP_ITERS", "SCLIP_CROP")
 NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper", "test_pipeline", "teacher", "classes", "ignore")
-
-
-def config_file(config: str) -> Path:
-    """The file of a student's config. Raises InputError where there is none, with the near ones."""
-    have = names_in(STUDENTS)
-    if Path(config).name == Path(config).stem == config:
-        if config not in have:
-            raise InputError(f"there is no student {config!r}{near(config, have)}")
-        return STUDENTS / f"{config}.py"
-    path = existing(config)
-    if not path.is_file():
-        raise InputError(f"there is no config {path}{near(path.stem, have)}")
-    return path
 
 
 def load_student(path: Path, variables: Mapping[str, object], options: Mapping[str, object]) -> Config:

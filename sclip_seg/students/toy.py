@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 from prettytable import PrettyTable
 
+from ..bars import notice
 from ..evaluate import test
 from ..evaluate.evaluation import evaluate
 from ..files import as_png, write_atomically
@@ -41,15 +42,15 @@ def compare(options: argparse.Namespace) -> None:
     pictures, labels, student = folder / "pictures", folder / "labels", folder / "student"
     draw(pictures, options.scenes)
     make(DATA, COUNT, SEED)
-    print(f"{options.method} labels {options.scenes} scenes", flush=True)
+    notice(f"{options.method} labels {options.scenes} scenes")
     words = [*("--dataset", DATASET, "--backbone", TOWER, "--method", options.method), "--format", "png"]
     label(label_command.parse([str(pictures), *words, "--out", str(labels)]))
-    print(f"{STUDENT}, made small, learns from them for {options.iters} iterations", flush=True)
+    notice(f"{STUDENT}, made small, learns from them for {options.iters} iterations")
     given = ["--data", str(labels), "--pictures", str(pictures), "--work-dir", str(student)]
     resume = ["--resume"] * (student / LAST).exists()
     sizes = ["--iters", str(options.iters), "--crop", str(CROP)]
     train(train_command.parse([STUDENT, *given, *sizes, *resume, "--cfg-options", *SMALL]))
-    print(f"both are shown {COUNT} other scenes", flush=True)
+    notice(f"both are shown {COUNT} other scenes")
     with redirect_stdout(io.StringIO()):  # one table is enough
         cell = [options.method, "--dataset", DATASET, "--backbone", TOWER, "--work-dir", str(folder / "teacher")]
         teacher = evaluate(test.parse(cell))
@@ -64,7 +65,7 @@ def draw(folder: Path, scenes: int) -> None:
         place = folder / f"{index:04d}.png"
         if not place.exists():
             scene = evaluation_scene(OTHER_SEED, index)
-            write_atomically(place, as_png(Image.fromarray(scene.image), optimize=False))
+            write_atomically(place, as_png(Image.fromarray(scene.image)))
 
 
 def table(rows: list[tuple[str, dict]]) -> PrettyTable:

@@ -1,7 +1,6 @@
 """The work of `sclip-seg train`: what can be known wrong is told, and the rest is mmengine's Runner's."""
 
 import argparse
-import traceback
 import warnings
 from itertools import count
 from pathlib import Path
@@ -11,12 +10,14 @@ from mmengine.device import is_cuda_available
 from mmengine.runner import Runner
 from torch.distributed import init_process_group, is_initialized
 
+from ..choices import config_file
 from ..data.check import check_dataset
 from ..data.files import find_files
 from ..errors import InputError
+from ..evaluate.runner import building
 from ..evaluate.work_folder import is_first_rank, taken
 from ..files import write_atomically
-from .config import config_file, load_student, told_of
+from .config import STUDENTS, load_student, told_of
 
 KEPT, LAST, NAMES = "student.py", "last_checkpoint", "pictures.txt"
 BUILT = count()
@@ -24,7 +25,7 @@ BUILT = count()
 
 def train(options: argparse.Namespace) -> None:
     """From the command line to the last checkpoint, beside the resolved config."""
-    path = config_file(options.config)
+    path = config_file(options.config, STUDENTS, "student")
     folder = options.work_dir or Path("work_dirs", "students", path.stem)
     config = resolved(path, folder, options)
     if not is_first_rank(options.launcher):
@@ -84,11 +85,6 @@ def run(config: Config) -> None:
     """mmengine's Runner, from the first iteration or the last checkpoint to the end."""
     config.experiment_name = f"student{next(BUILT)}"
     warnings.filterwarnings("ignore", message="``build_loss`` would be deprecated")  # mmseg's heads call it
-    try:
+    with building():
         runner = Runner.from_cfg(config)
-    except (InputError, OSError, MemoryError):
-        raise
-    except Exception as error:  # whatever its parts say of a value of the wrong kind
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(f"the config does not build: {error} ({place.filename}, line {place.lineno})") from error
     runner.train()

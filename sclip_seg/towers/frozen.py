@@ -70,11 +70,12 @@ class FrozenCLIP(Frozen):
                 known = file.known
             quick_gelu = None if known is None else known.quick_gelu
         inputs = facts.settle(arch, own, pretrained, known, quick_gelu, mean, std)
+        if pretrained is not None and file is None:
+            file = _File.read(arch, pretrained, folder)  # now: whoever lacks it does not wait for the model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             clip = weights.build_clip(arch, quick_gelu)
-        if pretrained is not None:
-            file = _File.read(arch, pretrained, folder) if file is None else file
+        if file is not None:
             if known is None:
                 inputs = facts.settle(arch, own, pretrained, file.known, quick_gelu, mean, std)
             elif file.found.openai and not known.quick_gelu:

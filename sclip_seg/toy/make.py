@@ -1,4 +1,6 @@
-"""Draws the toy benchmark: pictures, labels with a background class, and labels without one."""
+"""Draws the toy benchmark: pictures, labels with a background class, and labels
+without one.
+"""
 
 import argparse
 import json
@@ -64,11 +66,12 @@ def make(out: Path, count: int, seed: int, name: str = "toy") -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line about what the user can mend."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--world", choices=WORLDS, default="toy", help="toy_rich is harder to read from colour")
+    parser = Parser(description=__doc__)
+    harder = "toy_rich is harder to read from colour (default: toy)"
+    parser.add_argument("--world", choices=WORLDS, default="toy", help=harder)
     parser.add_argument("--out", type=Path, help="folder to write (default: data/WORLD)")
-    parser.add_argument("--count", type=at_least_one, default=100, help="how many scenes")
-    parser.add_argument("--seed", type=at_least_zero, default=0, help="another seed, other scenes")
+    parser.add_argument("--count", type=at_least_one, default=100, help="how many scenes (default: 100)")
+    parser.add_argument("--seed", type=at_least_zero, default=0, help="another seed, other scenes (default: 0)")
     options = parser.parse_args(arguments)
     return run(lambda: draw_tree(options))
 

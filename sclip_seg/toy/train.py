@@ -11,8 +11,8 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-from tqdm import tqdm
 
+from ..bars import notice
 from .train_command import TOY
 from .training import THREADS, Descent, drawn, follow, halved, save, stacked
 from .world import WINDOW, draw
@@ -128,7 +128,7 @@ def make(options: argparse.Namespace) -> None:
     torch.set_num_threads(THREADS)
     start = time.time()
     pool = draw_pool(options.seed, options.pool)
-    tqdm.write(f"{options.pool} pictures of {WINDOW} px drawn in {time.time() - start:.0f} s")
+    notice(f"{options.pool} pictures of {WINDOW} px drawn in {time.time() - start:.0f} s")
     model, tokenizer = build(options.seed)
     heard: set[int] = set()
     follow(train(model, tokenizer, pool, options.steps, options.batch, options.seed, heard), options.steps, start)

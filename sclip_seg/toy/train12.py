@@ -23,8 +23,8 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
+from ..bars import notice
 from ..errors import InputError
 from ..files import write_atomically
 from . import curve
@@ -119,7 +119,7 @@ class Training:
     def tell(self, **found: object) -> None:
         """Logs and prints what was found at this step."""
         self.log.append({"step": self.descent.taken, "minutes": round(self.minutes, 2), **found})
-        tqdm.write(json.dumps(self.log[-1]))
+        notice(json.dumps(self.log[-1]))
 
     def state(self) -> dict[str, Tensor]:
         """The model's weights as they are shipped: in half precision, with the embeddings of what captions used."""

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
-from tqdm import tqdm
 
+from ..bars import notice
 from ..choices import CONFIGS
 from . import rich_world, world
 from .pool import COUNT
@@ -141,7 +141,7 @@ def make(options: argparse.Namespace) -> None:
     torch.set_num_threads(THREADS)
     start = time.time()
     pool = draw_pool(options.seed, options.pool, options.world)
-    tqdm.write(f"{options.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
+    notice(f"{options.pool} pictures of {PICTURE} px drawn in {time.time() - start:.0f} s")
     model = build(options.seed)
     follow(train(model, pool, options.steps, options.batch, options.seed), options.steps, start)
     save(halved(model), options.out, header())

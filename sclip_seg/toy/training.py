@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
+
+from ..bars import Bar, notice
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
@@ -70,15 +70,14 @@ class Descent:
 def follow(training: Iterable[float], steps: int, start: float) -> None:
     """Takes the steps of a training, which gives the loss of each, and says how it goes; it began at `start`."""
     losses = []
-    with tqdm(total=steps, unit="step", disable=None) as bar:
+    with Bar(total=steps, unit="step") as bar:
         for loss in training:
             losses.append(loss)
             bar.update()
             if len(losses) % TOLD == 0 or len(losses) == steps:
                 recent = sum(losses[-TOLD:]) / len(losses[-TOLD:])
                 minutes = (time.time() - start) / 60
-                tqdm.write(f"step {len(losses)}/{steps}  loss {recent:.3f}  {minutes:.1f} min")
-                sys.stdout.flush()
+                notice(f"step {len(losses)}/{steps}  loss {recent:.3f}  {minutes:.1f} min")
 
 
 def halved(model: nn.Module) -> dict[str, Tensor]:

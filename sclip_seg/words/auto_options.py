@@ -4,7 +4,7 @@ import argparse
 
 from ..command import Parser, at_least_one
 
-LISTS = "benchmarks, imagenet, a file, FILE.txt, or several joined by +"
+LISTS = "benchmarks, imagenet, a shipped vocabulary's name, a file, FILE.txt, or several joined by +"
 
 
 def add_auto_words(parser: argparse.ArgumentParser, asked: str) -> None:

@@ -2,7 +2,8 @@
 
 `imagenet`: the first lemma of each of ImageNet's 21,844 synsets, 20,102 words, with WordNet's definitions; timm has
 them. `benchmarks`: the classes of all shipped vocabularies, a few hundred words, those for stuff such as sky among
-them. Or a file, a word a line (`Vocabulary`). Several are joined by `+`: `imagenet+benchmarks`.
+them. Or the first words of a shipped vocabulary's classes, by its name; or a file, a word a line (`Vocabulary`).
+Several are joined by `+`: `imagenet+benchmarks`.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ def _one(spec: str) -> WordList:
         return imagenet()
     if spec == "benchmarks":
         return benchmarks()
-    if "/" not in spec and not spec.endswith(".txt"):
-        raise InputError(f"no list of words is called {spec!r}; there are {', '.join(NAMES)}, or a file, FILE.txt")
+    if "/" not in spec and not spec.endswith(".txt") and spec not in shipped():
+        raise InputError(
+            f"no list of words is called {spec!r}; there are {', '.join(NAMES)}, those of the shipped vocabularies "
+            "by their names, or a file, FILE.txt"
+        )
     own = Vocabulary.load(spec)
-    return WordList(own.name, _distinct(own.names))
+    return WordList(own.name, _distinct(name for name in own.names if name != "background"))
 
 
 @cache

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from ..bars import Bar
 from ..files import write_atomically
 from .prompts import tell_of_prompts
 from .text_tower import encode_prompts, ends_of, parts_of, width_of
@@ -161,7 +161,7 @@ def encode_queries(clip: nn.Module, arch: str, queries: list[str], templates: tu
     order = lengths.argsort(stable=True)
     device = next(clip.parameters()).device
     features = None
-    with tqdm(total=len(prompts), desc="text bank", unit="prompt", leave=False, disable=None) as bar:
+    with Bar(total=len(prompts), desc="text bank", unit="prompt", leave=False) as bar:
         for batch in order.split(BATCH):
             own = tokens[batch, : lengths[batch].max()].to(device)
             encoded = (clip.encode_text(own) if ends is None else encode_prompts(clip, own)).float()

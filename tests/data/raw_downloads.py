@@ -2,11 +2,10 @@
 
 import io
 import json
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
+from packed import tarred, zipped
 from PIL import Image
 from pycocotools.mask import encode
 from scipy.io import savemat
@@ -49,15 +48,15 @@ def read_labels(name: str, index: int) -> np.ndarray:
 def make_archives() -> dict[str, bytes]:
     """File name -> content of every archive that is fetched without a login."""
     return {
-        ARCHIVES["voc"]: _tar(_voc("VOCdevkit/VOC2012", "voc21", "2007_")),
-        ARCHIVES["context"]: _tar(_voc("VOCdevkit/VOC2010", None, "2008_")),
-        ARCHIVES["pictures"]: _zip({f"val2017/{i:012d}.jpg": picture(i) for i in range(COUNT)}),
-        ARCHIVES["maps"]: _zip(
+        ARCHIVES["voc"]: tarred(_voc("VOCdevkit/VOC2012", "voc21", "2007_"), "w"),
+        ARCHIVES["context"]: tarred(_voc("VOCdevkit/VOC2010", None, "2008_"), "w"),
+        ARCHIVES["pictures"]: zipped({f"val2017/{i:012d}.jpg": picture(i) for i in range(COUNT)}),
+        ARCHIVES["maps"]: zipped(
             {f"train2017/{9:012d}.png": png(raw_labels("coco_stuff164k", 0))}
             | {f"val2017/{i:012d}.png": png(raw_labels("coco_stuff164k", i)) for i in range(COUNT)}
         ),
-        ARCHIVES["ten"]: _zip(_stuff10k()),
-        ARCHIVES["ade"]: _zip(_ade()),
+        ARCHIVES["ten"]: zipped(_stuff10k()),
+        ARCHIVES["ade"]: zipped(_ade()),
     }
 
 
@@ -136,24 +135,6 @@ def _ade() -> dict[str, bytes]:
         files[f"{root}/images/validation/ADE_val_{i:08d}.jpg"] = picture(i)
         files[f"{root}/annotations/validation/ADE_val_{i:08d}.png"] = png(raw_labels("ade20k", i))
     return files
-
-
-def _tar(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return out.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,12 +6,11 @@ ignored where the dataset ignores anything. Paths, codes and colours are written
 
 import io
 import json
-import tarfile
-import zipfile
 from dataclasses import dataclass, field
 
 import numpy as np
 import tifffile
+from packed import tarred, zipped
 from PIL import Image
 from scipy.io import savemat
 
@@ -172,6 +171,14 @@ RAW = {
         *((0, 18, None), (0, 18)),
         lists={"mhp_v1/test_list.txt": "one.jpg\ntwo.jpg\n"},
     ),
+    **{
+        f"paxray_{part}": Raw(
+            "paxray_dataset/images_detectron2/test/{}.png",
+            f"paxray_dataset/annotations_detectron2/test/{part}/{{}}.png",
+            *((0, 1, None), (0, 1)),
+        )
+        for part in ("lungs", "mediastinum", "bones", "diaphragm")
+    },
     "isaid_mess": Raw(
         "isaid/val/images/{}.png",
         "isaid/val/masks/{}_instance_color_RGB.png",
@@ -223,11 +230,11 @@ def archives(name: str) -> dict[str, bytes]:
         for folder in ("images", "masks"):
             inner = {path: own.pop(path) for path in [*own] if f"/{folder}/" in path}
             top = "kvasir-instrument/"
-            own[f"{top}{folder}.tar.gz"] = _tar({path.removeprefix(top): inner[path] for path in inner}, "w:gz")
+            own[f"{top}{folder}.tar.gz"] = tarred({path.removeprefix(top): inner[path] for path in inner}, "w:gz")
     made = {}
     for file, start in raw.archives.items():
         held = {path: content for path, content in own.items() if path.startswith(start)}
-        packed = _tar(held, "w:gz" if file.endswith("gz") else "w") if ".t" in file else _zip(held)
+        packed = tarred(held, "w:gz" if file.endswith("gz") else "w") if ".t" in file else zipped(held)
         made[file] = packed
     return made
 
@@ -274,26 +281,8 @@ def _panoptic(raw: Raw, own: dict[str, bytes]) -> dict[str, bytes]:
     segments = [{"id": 257, "category_id": 1}, {"id": 65792, "category_id": 200}]
     entries = [{"file_name": f"{name}.png", "segments_info": segments} for name in raw.names]
     inner = {
-        "annotations/panoptic_val2017.zip": _zip(masks),
+        "annotations/panoptic_val2017.zip": zipped(masks),
         "annotations/panoptic_val2017.json": json.dumps({"annotations": entries}).encode(),
     }
     pictures = {path: content for path, content in own.items() if path.startswith("val2017")}
-    return {"val2017.zip": _zip(pictures), "panoptic_annotations_trainval2017.zip": _zip(inner)}
-
-
-def _tar(held: dict[str, bytes], mode: str) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as archive:
-        for name, content in held.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def _zip(held: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in held.items():
-            archive.writestr(name, content)
-    return out.getvalue()
+    return {"val2017.zip": zipped(pictures), "panoptic_annotations_trainval2017.zip": zipped(inner)}

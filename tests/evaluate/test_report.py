@@ -1,5 +1,6 @@
 """`sclip-seg report` on made result files: what is read, what stands beside what, and what an average covers."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,21 @@ def test_a_field_that_older_signatures_lack_was_off(tmp_path):
     assert [len(row.cells) for row in grid_of(tmp_path).rows] == [2]
 
 
+def test_the_classes_of_interest_have_a_column_where_a_benchmark_has_some(tmp_path):
+    write(tmp_path / "voc", make_result())
+    assert run(tmp_path, "--out", tmp_path / "without") == 0
+    write(tmp_path / "mess", make_result(dataset="potsdam_mess") | {"coi_miou": 43.21})
+    assert run(tmp_path, "--out", tmp_path / "with") == 0
+    for out, found in (("without", False), ("with", True)):
+        text = (tmp_path / out / "report.html").read_text()
+        heads = [re.sub("<[^>]*>", "", head) for head in re.findall("<th scope=.col.*?</th>", text)]
+        markdown = (tmp_path / out / "report.md").read_text()
+        assert ("of interest" in heads, "CoI-mIoU |" in markdown) == (found, found)
+        assert (">43.21<" in text, "| 43.21 |" in markdown) == (found, found)
+    cells = rows_of((tmp_path / "with/cells.csv").read_text())
+    assert {cell["dataset"]: cell["coi_miou"] for cell in cells} == {"voc21": "", "potsdam_mess": "43.21"}
+
+
 def test_no_published_average_unless_every_cell_has_a_figure(tmp_path):
     for dataset in ("voc21", "ade20k"):
         write(tmp_path / dataset, make_result(dataset=dataset))
@@ -172,6 +188,7 @@ MANGLED = {
     "no_classes": {"per_class": {}},
     "bad_class": {"per_class": {"dog": {"acc": 3}}},
     "count": {"images": -1},
+    "interest": {"coi_miou": 101.0},
 }
 
 

@@ -123,6 +123,20 @@ def test_label_studios_tasks(polygons):
     assert second["predictions"][0]["result"] == []
 
 
+def test_label_studios_polygons_are_the_label_map():
+    """Filled by pycocotools, which the format's own converter hands them to (test_readers.py)."""
+    masks = pytest.importorskip("pycocotools.mask", reason="pip install .[label]")
+    labels = hard(7)
+    task = format_of("labelstudio", True, False).record(found(labels, classes()))
+    built = np.full(labels.shape, 255)
+    for entry in task["predictions"][0]["result"]:
+        corners = np.array(entry["value"]["points"]) / 100 * labels.shape[::-1]
+        mask = masks.decode(masks.frPyObjects([corners.ravel().tolist()], *labels.shape))[..., 0] == 1
+        assert (built[mask] == 255).all()
+        built[mask] = int(entry["value"]["polygonlabels"][0].removeprefix("c"))
+    np.testing.assert_array_equal(built, labels)
+
+
 def test_a_polygon_of_a_pixel_and_of_a_ring():
     (pixel,) = regions(np.array([[9, 1], [9, 9]]), (9,))
     assert sorted(polygon(pixel).tolist()) == [[1, 0], [1, 1], [2, 0], [2, 1]]

@@ -1,4 +1,4 @@
-"""YOLO's and Label Studio's formats, read back by their own libraries where these are installed."""
+"""The formats of YOLO and Label Studio, and COCO's outlines, read back by libraries where these are installed."""
 
 import json
 from pathlib import Path
@@ -66,3 +66,63 @@ def test_label_studio_by_its_own_decoder():
             assert (built[mask] == 255).all()
             built[mask] = int(entry["value"]["brushlabels"][0].removeprefix("c"))
         np.testing.assert_array_equal(built, labels)
+
+
+def test_label_studios_polygons_by_its_converter(tmp_path):
+    """Accepted by an annotator, and exported as COCO's JSON."""
+    converter = pytest.importorskip(
+        "label_studio_sdk.converter", reason="no extra of ours: pip install label-studio-sdk"
+    )
+    from pycocotools.coco import COCO
+
+    kinds, form = classes(), format_of("labelstudio", True, False)
+    tasks = [form.record(found(labels, kinds, f"p{index}")) for index, labels in enumerate(MAPS)]
+    for number, task in enumerate(tasks):
+        task |= {"id": number, "annotations": [{"id": number, "completed_by": 1, **task.pop("predictions")[0]}]}
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    names = "".join(f'<Label value="{name}"/>' for name in kinds.names)
+    view = f'<Image name="image" value="$image"/><PolygonLabels name="tag" toName="image">{names}</PolygonLabels>'
+    reader = converter.Converter(f"<View>{view}</View>", str(tmp_path), download_resources=False)
+    reader.convert_to_coco(str(tmp_path / "tasks.json"), str(tmp_path / "coco"), is_dir=False)
+    coco = COCO(str(tmp_path / "coco/result.json"))
+    assert len(coco.imgs) == len(MAPS)
+    for image, labels in enumerate(MAPS):
+        built = np.full(labels.shape, 255)
+        for annotation in coco.loadAnns(coco.getAnnIds(image)):
+            mask = coco.annToMask(annotation) == 1
+            assert (built[mask] == 255).all()
+            assert round(annotation["area"]) == mask.sum()
+            built[mask] = int(coco.cats[annotation["category_id"]]["name"].removeprefix("c"))
+        np.testing.assert_array_equal(built, labels)
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_coco_by_datumaro(polygons, tmp_path):
+    datumaro = pytest.importorskip("datumaro", reason="no extra of ours: pip install datumaro")
+    kinds, form = classes(5, 0), format_of("coco", polygons, False)
+    (tmp_path / "images").mkdir()
+    for index, labels in enumerate(MAPS):
+        Image.new("RGB", labels.shape[::-1]).save(tmp_path / f"images/p{index}.jpg")
+    records = [form.record(found(labels, kinds, f"p{index}")) for index, labels in enumerate(MAPS)]
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_default.json").write_bytes(whole(form, kinds, records)["annotations.json"])
+    read = datumaro.Dataset.import_from(str(tmp_path), "coco_instances")
+    items = {Path(item.id).stem: item for item in read}
+    assert {*items} == {f"p{index}" for index in range(len(MAPS))}
+    for index, labels in enumerate(MAPS):
+        built = np.zeros(labels.shape, int)
+        shapes = [one for one in items[f"p{index}"].annotations if one.type != datumaro.AnnotationType.bbox]
+        for annotation in shapes:
+            mask = mask_of(annotation, labels.shape)
+            assert (built[mask] == 0).all()
+            built[mask] = int(read.categories()[datumaro.AnnotationType.label][annotation.label].name.removeprefix("c"))
+        np.testing.assert_array_equal(built, np.where(labels == 255, 0, labels))
+
+
+def mask_of(annotation, shape):
+    """Of datumaro's polygons and run lengths."""
+    from datumaro.util.mask_tools import rles_to_mask
+
+    if hasattr(annotation, "image"):
+        return np.asarray(annotation.image, bool)
+    return rles_to_mask([annotation.points], *shape[::-1]).astype(bool)

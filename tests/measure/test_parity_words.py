@@ -1,4 +1,4 @@
-"""The readers of S3A, RAR and the metrics of free words. Their files are made here, by the float64 formulas."""
+"""The readers of S3A, RAR, CaSED and the metrics of free words. Their files are made here, by the float64 formulas."""
 
 import formulas_free_words as metrics
 import formulas_naming as naming
@@ -73,8 +73,20 @@ def vocabulary_free():
         "recall_soft": metrics.mean([recall for _, recall in soft], 0),
     }
     arrays = {"mask": mask, "target": target, "word_embedding": words, "class_embedding": classes}
-    arrays |= {"words_that_are_classes": np.array([[2, 3]]), "cased.image": np.zeros(3)}
-    return arrays | {f"metric.{key}": np.array(value) for key, value in found.items()}
+    arrays |= {"words_that_are_classes": np.array([[2, 3]]), "cased.other": np.zeros(3)}
+    return arrays | {f"metric.{key}": np.array(value) for key, value in found.items()} | cased()
+
+
+def cased():
+    image, bag, owner = unit(2, 8, seed=4), unit(9, 8, seed=5), np.array([0, 1, 1, 0, 1])
+    caption, candidate, found = np.array([[0, 3, 4], [1, 2, 8]]), np.array([2, 5, 7, 0, 1]), np.zeros((2, 5))
+    for place in range(2):
+        own, mean = owner == place, bag[caption[place]].astype(float).mean(0)
+        parts = [np.exp(bag[candidate[own]] @ one / 0.07) for one in (image[place], mean / np.linalg.norm(mean))]
+        seen, told = (part / part.sum() for part in parts)
+        found[place, own] = 0.6 * seen + 0.4 * told
+    arrays = {"image": image, "bag": bag, "caption": caption, "candidate": candidate, "candidate_image": owner}
+    return {f"cased.{key}": value for key, value in (arrays | {"alpha0.6": found}).items()}
 
 
 def test_what_the_formulas_give_is_within(tmp_path):
@@ -84,8 +96,8 @@ def test_what_the_formulas_give_is_within(tmp_path):
         np.savez(folder / f"{name}.npz", **arrays)
     found, unknown = read(folder)
     assert not off(folder)
-    assert len(found) == 3 + 1 + 2 * 5 + 3 + 5
-    assert unknown == ["stage_vocabulary_free cased.image"]
+    assert len(found) == 3 + 1 + 2 * 5 + 3 + 5 + 1
+    assert unknown == ["stage_vocabulary_free cased.other"]
     odd = {"stage_s3a": "iter1.cluster_name", "stage_rar": "neighbour", "stage_vocabulary_free": "metric.soft"}
     for name, key in odd.items():
         np.savez(folder / f"{name}.npz", **made[name] | {key: made[name][key] + 1})

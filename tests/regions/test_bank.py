@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from sclip_seg.errors import InputError
 from sclip_seg.picture.window import bilinear
 from sclip_seg.regions import bank as module
+from sclip_seg.regions import search
 from sclip_seg.regions.bank import RegionBank, region_means, support
 
 
@@ -37,7 +38,7 @@ def test_what_is_written_is_read(auxiliary, tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_the_nearest_are_those_of_the_largest_cosine(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(search, "CHUNK", chunk)
     bank, queries = drawn(), torch.randn(7, 6, generator=torch.Generator().manual_seed(1))
     found = bank.nearest(3 * queries, 5)
     cosines = F.normalize(queries.double(), dim=1) @ bank.keys.double().T

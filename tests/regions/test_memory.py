@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from sclip_seg.errors import InputError
 from sclip_seg.regions import memory as module
+from sclip_seg.regions import search
 from sclip_seg.regions.memory import RegionMemory, place_of
 
 
@@ -48,7 +49,7 @@ def test_what_is_none_is_refused(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_probabilities_equal_the_formula(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(search, "CHUNK", chunk)
     memory, queries = drawn(), torch.randn(7, 6, generator=torch.Generator().manual_seed(1))
     found = memory.probabilities(3 * queries, 5, 0.1)
     for x, p in zip(queries.double().numpy(), found.numpy(), strict=True):

@@ -206,7 +206,7 @@ def values_of(page, tmp_path):
     path = tmp_path / "scene.png"
     Image.fromarray(SCENE).save(path)
     fields = {page.picture: path, page.words: WORDS, page.background: "", page.backbone: "toy"}
-    how = {page.opacity: 0.5, page.threshold: 0, page.shown: None}
+    how = {page.opacity: 0.5, page.threshold: 0, page.shown: None, **dict.fromkeys(page.remembering.asked)}
     return {**fields, **how, page.first: "sclip", page.second: "nothing"}
 
 
@@ -244,14 +244,6 @@ def test_files_to_download(page, tmp_path, monkeypatch):
     kept = np.load(path)
     assert np.array_equal(kept["scores"].argmax(0), values[page.shown].found[0].labels)
     assert kept["scores"].shape == (3, 72, 90)
-
-
-def test_one_computation_at_a_time_and_no_api(page):
-    events = {event.fn.__name__: event for event in page.blocks.fns.values() if event.fn}
-    assert {event.api_visibility for event in events.values()} == {"private"}
-    computing = [name for name, event in events.items() if event.concurrency_id == "computing"]
-    assert sorted(computing) == ["change", "look_at_overlay", "look_at_upload", "run", "write", "write_scores"]
-    assert {events[name].concurrency_limit for name in computing} == {1}
 
 
 def test_what_cannot_be_computed_is_told(page, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 from browser import Page as Parsed
@@ -89,6 +90,10 @@ def test_files_of_a_run():
     assert np.asarray(Image.open(io.BytesIO(many.label_file()))).tolist() == [[0, 299]]
     drawn = np.asarray(Image.open(io.BytesIO(overlay_file(PICTURE, found, 0.5))))[:2, :3]
     assert (drawn != 90).any(-1).tolist() == [[False, True, False], [True, True, False]]
+    few = replace(found, memory="memory: 1 region of 1 name")
+    heights = [Image.open(io.BytesIO(overlay_file(PICTURE, one))).height for one in (found, few)]
+    assert heights[1] > heights[0], "it is not said that this is few-shot"
+    assert [one.stem for one in (found, few)] == ["sclip", "sclip.few_shot"]
 
 
 def test_what_a_pointer_is_told():

@@ -6,14 +6,13 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from app_browser import browsing, serving
+from app_browser import DRAWN, SCENE, field, look, pixels, point, run, serving, source, upload
+from driven import browsing
 from PIL import Image
 from waiting import PATIENCE, until
 
-from sclip_seg.toy.world import draw
+from sclip_seg.toy.world import GROUNDS, THINGS
 
-SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
-DRAWN = "#overlay-0 img"
 UNNAMED = """() => [...document.querySelectorAll("input, textarea, button")]
   .filter(field => field.checkVisibility())
   .filter(field => !(field.labels?.length || field.ariaLabel || field.title || field.innerText.trim()
@@ -41,7 +40,7 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, server):
+def page(server, browser):
     """A fresh visit; it may ask nobody but the server for anything, and no script in it may fail."""
     address, log = server
     page = browser.new_page()
@@ -63,46 +62,6 @@ def scene(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "scene.png"
     Image.fromarray(SCENE).save(path)
     return path
-
-
-def upload(page, path):
-    page.locator("#picture input[type=file]").set_input_files(path)
-
-
-def run(page, words="tomato, lemon, leaf", background="sand; water"):
-    for label, text in (("Words", words), ("Background words", background)):
-        if text is not None:
-            field(page, label).fill(text)
-    page.get_by_role("button", name="Run", exact=True).click()
-
-
-def field(page, label):
-    """The text field whose label begins so; its hint belongs to the label."""
-    return page.get_by_role("textbox", name=re.compile(f"^{label}"))
-
-
-def look(page, image, x, y):
-    """A click on the shown picture, at a share of its width and height."""
-    size = page.locator(image).bounding_box()
-    page.locator(image).click(position={"x": x * size["width"], "y": y * size["height"]})
-
-
-def pixels(page, image):
-    """The picture behind an <img>, (H, W, 3) at the scene's own size."""
-    shown = page.request.get(page.locator(image).get_attribute("src"), timeout=1000 * PATIENCE)
-    magnified = np.asarray(Image.open(io.BytesIO(shown.body())).convert("RGB")).astype(int)
-    scale = len(magnified) // len(SCENE)
-    return magnified[::scale, ::scale]
-
-
-def point(page):
-    """(x, y) as the page names it."""
-    said = page.locator("#attention")
-    return tuple(map(int, until(lambda: re.search(r"x=(\d+), y=(\d+)", said.inner_text()), "a point").groups()))
-
-
-def source(page, image):
-    return page.locator(image).get_attribute("src")
 
 
 def test_from_a_picture_to_attention(page, scene):
@@ -185,14 +144,14 @@ def test_words_of_an_example_do_not_go_with_a_picture_of_ones_own(page, scene):
     until(lambda: not page.locator("#knows").inner_text().strip())
 
 
-def test_programs_are_answered(page, scene):
+def test_programs_are_answered(server, browser, scene):
     """The service is the page's server: what it says of a scene is what the page would show."""
     fields = {"words": "tomato, lemon", "background": "sand", "method": "sclip"}
     given = {"name": "scene.png", "mimeType": "image/png", "buffer": scene.read_bytes()}
-    root = page.url.rstrip("/") + "/api"
+    root, request = f"{server[0]}/api", browser.request
 
-    def ask(name, **more):
-        return page.request.post(f"{root}/{name}", multipart={**fields, **more, "picture": given})
+    def ask(name, /, **more):
+        return request.post(f"{root}/{name}", multipart={**fields, **more, "picture": given})
 
     told = ask("classes").json()
     assert [one["name"] for one in told["classes"]] == ["background", "tomato", "lemon"]
@@ -204,15 +163,17 @@ def test_programs_are_answered(page, scene):
     )
     assert np.load(io.BytesIO(ask("scores").body()))["scores"].shape == (3, *labels.shape)
     assert Image.open(io.BytesIO(ask("overlay").body())).height > len(labels)
-    assert "toy" in page.request.get(root).json()["backbones"]
+    assert ask("words").json()["words"]
+    assert "few-shot" in ask("remember", name="it", box="0,0,40,40").headers
+    assert "toy" in request.get(root).json()["backbones"]
     for odd in ({"words": "a,,b"}, {"method": "../sclip"}, {"backbone": "none"}, {"words": " "}):
         answer = ask("classes", **odd)
         assert (answer.status, len(answer.json()["error"].splitlines())) == (400, 1)
-    assert page.request.post(f"{root}/labels", multipart=fields).status == 422
-    assert page.request.post(f"{root}/other", multipart=fields).status == 405
+    assert request.post(f"{root}/labels", multipart=fields).status == 422
+    assert request.post(f"{root}/other", multipart=fields).status == 405
 
 
-def test_opacity_redraws(page, scene):
+def test_opacity_redraws_and_large_pictures_are_scaled_down(page, scene, tmp_path):
     upload(page, scene)
     page.get_by_text("The picture is").wait_for()
     run(page)
@@ -222,6 +183,44 @@ def test_opacity_redraws(page, scene):
     page.keyboard.press("Enter")
     until(lambda: source(page, DRAWN) != before)
     assert np.array_equal(pixels(page, DRAWN), SCENE)
+
+    path = tmp_path / "long.png"
+    Image.new("RGB", (4096, 64), (80, 150, 60)).save(path)
+    page.get_by_role("button", name="Remove Image").click()
+    upload(page, path)
+    page.get_by_text("The picture is 4096 x 64 pixels; it is scaled down to 2048 x 32.").wait_for()
+
+
+def test_words_are_found_and_a_clicked_region_is_remembered(page, scene):
+    upload(page, scene)
+    page.get_by_text("The picture is").wait_for()
+    page.get_by_role("button", name="Find words").click()
+    page.get_by_text(re.compile(r"sclip found \w+ \d+% \(sure \d+%\)")).wait_for()
+    found = field(page, "Words").input_value().split(", ")
+    assert {*found} <= {*THINGS, *GROUNDS}
+    run(page, None, None)
+    page.locator("#overlay-1 img").wait_for()
+    assert not re.search("few-shot", page.locator("#legend").inner_text())
+    look(page, DRAWN, 0.5, 0.5)
+    page.get_by_text("Below: what the point").wait_for()
+    field(page, "The clicked region is").fill("<b>it</b>")
+    before = source(page, DRAWN)
+    page.get_by_role("button", name="Remember this").click()
+    legend = page.locator("#legend")
+    until(lambda: "sclip (few-shot, memory: 1 region of 1 name), then clip (few-shot" in legend.inner_text())
+    until(lambda: source(page, DRAWN) != before)
+    assert "<b>it</b>" in legend.inner_text()
+    assert "Names: <b>it</b>." in page.locator("#memory").inner_text()
+    assert not field(page, "The clicked region is").input_value()
+    page.get_by_label("number input for Weight").fill("0.9")
+    page.keyboard.press("Enter")
+    page.get_by_text("sclip is few-shot: memory: 1 region of 1 name, weight 0.9.").wait_for()
+    page.get_by_role("button", name="Memory as a file").click()
+    links = until(lambda: page.locator("#files a").all(), "files")
+    names = [link.get_attribute("href").rsplit("/", 1)[-1] for link in links]
+    assert names == ["sclip.memory.safetensors", "clip.memory.safetensors"]
+    page.get_by_role("button", name="Forget everything").click()
+    until(lambda: "few-shot" not in legend.inner_text(), "the words alone")
 
 
 def test_a_click_before_any_run(page):
@@ -272,16 +271,7 @@ def test_mistakes_are_told_and_the_page_lives_on(page, scene, tmp_path):
     page.locator("#legend table").wait_for()
 
 
-def test_large_pictures_are_scaled_down(page, tmp_path):
-    path = tmp_path / "long.png"
-    Image.new("RGB", (4096, 64), (80, 150, 60)).save(path)
-    upload(page, path)
-    page.get_by_text("The picture is 4096 x 64 pixels; it is scaled down to 2048 x 32.").wait_for()
-
-
-@pytest.mark.parametrize("width", [400, 1280])
-def test_looks(page, scene, width):
-    page.set_viewport_size({"width": width, "height": 900})
+def test_looks(page, scene):
     page.locator("#examples img").nth(3).wait_for()
     assert not page.evaluate(UNNAMED)
     assert page.locator("h1 + p").inner_text().startswith("Give a picture, type what to look for, and press Run.")
@@ -292,8 +282,11 @@ def test_looks(page, scene, width):
     page.locator("#overlay-1 img").wait_for()
     look(page, DRAWN, 0.3, 0.3)
     page.locator("#attention-1 img").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page overflows"
-    shot = np.asarray(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")).astype(int)
-    assert shot.shape[1] == width
-    assert shot.std() > 20, "the page is blank"
-    assert not page.evaluate(UNNAMED)
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        until(lambda width=width: page.evaluate("innerWidth") == width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page overflows"
+        shot = np.asarray(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")).astype(int)
+        assert shot.shape[1] == width
+        assert shot.std() > 20, "the page is blank"
+        assert not page.evaluate(UNNAMED)

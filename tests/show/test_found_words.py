@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import sclip_seg
+from sclip_seg.config import WORDS as WITHOUT_DATASET
 from sclip_seg.errors import InputError
-from sclip_seg.evaluate import remember_command
+from sclip_seg.evaluate import remember_command, remembered
 from sclip_seg.show import demo_command
 from sclip_seg.toy.world import draw
 
@@ -80,6 +81,10 @@ def test_demo_knows_a_thing_by_memory_alone(photos, capsys):
     labels = np.asarray(Image.open("out/0.labels.png"))
     assert (labels == 2).mean() > 0.9  # whatever its name is, its pixels are those that were remembered
     assert "my thing" in capsys.readouterr().out
+    settings = remembered.with_memory({"model.templates": "photo"}, "sclip", WITHOUT_DATASET, "toy", "mine")
+    found = sclip_seg.load("sclip", "toy", device="cpu", options=settings)(scene(0), ["sand", "lemon", "my thing"])
+    assert all(0 < one["score"] <= 1 for one in found.masks())  # of probabilities, which have no scale
+    np.testing.assert_array_equal(found.certainty[1], found.scores.max(0))
 
 
 @pytest.mark.parametrize(

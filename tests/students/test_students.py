@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
 from PIL import Image
 
 from sclip_seg.students import score_command, train_command
@@ -16,10 +15,19 @@ from sclip_seg.students.config import STUDENTS, load_student
 from sclip_seg.toy.make import make
 from sclip_seg.words.vocabulary import Vocabulary
 
-TINY = (
-    *("model.backbone.init_cfg=None", "model.backbone.embed_dims=8", "model.backbone.num_layers=[1,1,1,1]"),
-    *("model.backbone.num_heads=[1,1,1,1]", "model.decode_head.in_channels=[8,8,8,8]"),
-    *("model.decode_head.channels=8", "train_dataloader.batch_size=2", "train_dataloader.num_workers=0"),
+TINY = {
+    "segformer_b0": (
+        *("model.backbone.embed_dims=8", "model.backbone.num_layers=[1,1,1,1]", "model.backbone.num_heads=[1,1,1,1]"),
+        *("model.decode_head.in_channels=[8,8,8,8]", "model.decode_head.channels=8"),
+    ),
+    "deeplabv3plus_r50": (
+        *("model.backbone.base_channels=8", "model.decode_head.in_channels=256", "model.decode_head.channels=8"),
+        *("model.decode_head.c1_in_channels=32", "model.decode_head.c1_channels=8"),
+        *("model.auxiliary_head.in_channels=128", "model.auxiliary_head.channels=8"),
+    ),
+}
+QUICK = (
+    *("model.backbone.init_cfg=None", "train_dataloader.batch_size=2", "train_dataloader.num_workers=0"),
     *("train_dataloader.persistent_workers=False", "log_level=ERROR", "randomness.seed=0"),
 )
 
@@ -55,7 +63,7 @@ def within(world, monkeypatch):
 
 def train(*arguments, out="student", iters=3, data="labels", config="segformer_b0"):
     given = [config, "--data", data, "--pictures", "photos", "--work-dir", out, "--iters", str(iters), "--crop", "32"]
-    return train_command.main([*given, *arguments, "--cfg-options", *TINY])
+    return train_command.main([*given, *arguments, "--cfg-options", *QUICK, *TINY.get(config, ())])
 
 
 def test_a_checkpoint_is_plain_data_and_names_its_teacher():
@@ -97,15 +105,24 @@ def test_mistakes_are_told(capsys):
     assert not Path("o").exists()
 
 
+def test_both_ignore_what_is_ignored():
+    for name in TINY:
+        config = load_student(STUDENTS / f"{name}.py", {"SCLIP_LABELS": Path("labels").resolve()}, {})
+        for head in filter(None, (config.model.decode_head, config.model.get("auxiliary_head"))):
+            assert (head.ignore_index, head.loss_decode.avg_non_ignore) == (255, True)
+        assert config.model.data_preprocessor.seg_pad_val == 255
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_the_other_student_builds_and_ignores_what_is_ignored():
-    config = load_student(STUDENTS / "deeplabv3plus_r50.py", {"SCLIP_LABELS": Path("labels").resolve()}, {})
-    for head in (config.model.decode_head, config.model.auxiliary_head):
-        assert (head.ignore_index, head.loss_decode.avg_non_ignore) == (255, True)
-    assert config.model.data_preprocessor.seg_pad_val == 255
-    config.model.backbone.update(init_cfg=None, base_channels=8)
-    config.model.decode_head.update(in_channels=256, c1_in_channels=32, channels=8, c1_channels=8)
-    config.model.auxiliary_head.update(in_channels=128, channels=8)
-    model = MODELS.build(config.model)
-    inputs = torch.zeros(2, 3, 32, 32)
-    assert model.decode_head(model.extract_feat(inputs)).shape == (2, len(config.classes), 8, 8)
+def test_the_other_student_trains_and_goes_on():
+    deep = dict(config="deeplabv3plus_r50", out="deep")
+    assert train(iters=1, **deep) == 0
+    first = torch.load("deep/iter_1.pth", weights_only=True)["state_dict"]
+    assert train("--resume", iters=2, **deep) == 0
+    held = torch.load("deep/iter_2.pth", weights_only=True)
+    assert held["meta"]["iter"] == 2
+    assert first.keys() == held["state_dict"].keys()
+    moved = [name for name, weights in held["state_dict"].items() if not torch.equal(weights, first[name])]
+    assert {name.split(".")[0] for name in moved} == {"backbone", "decode_head", "auxiliary_head"}
+    assert all(weights.isfinite().all() for weights in held["state_dict"].values())
+    assert held["state_dict"]["decode_head.conv_seg.weight"].shape[0] == len(Vocabulary.load("toy"))

@@ -72,6 +72,7 @@ COUNTS = {
     "mapillary_v2": (123, 123),
     "mhp_v1": (19, 19),
     "openearthmap": (9, 14),
+    **dict.fromkeys(("paxray_bones", "paxray_diaphragm", "paxray_lungs", "paxray_mediastinum"), (2, 2)),
     "potsdam": (6, 8),
     "potsdam_mess": (6, 6),
     "pst900": (5, 5),

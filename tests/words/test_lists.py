@@ -30,6 +30,8 @@ def test_lists_are_joined_and_words_dropped(tmp_path):
     joined = word_list(f"{tmp_path / 'own.txt'} + benchmarks")
     assert joined.words[:2] == own.words
     assert len(joined.words) == len(all_words.words) + 1
+    assert word_list("toy_stuff").words == (*THINGS, *GROUNDS)
+    assert "background" not in word_list("voc21_plain").words
     less = all_words.without(["SKY", "thneed"])
     assert {*all_words.words} - {*less.words} == {"sky"}
     assert less.told != all_words.told

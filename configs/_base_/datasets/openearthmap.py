@@ -1,9 +1,10 @@
 """OpenEarthMap without xBD: 9 classes with a background, 384 pictures (val), nothing ignored.
 
 Xia et al., WACV 2023 (arXiv 2210.10732), https://open-earth-map.org. Protocol and names of SegEarth-OV (arXiv
-2410.01768): both sides within 448 pixels, windows of 224, a logit scale of 50.
+2410.01768).
 """
 
+_base_ = "../protocols/segearth.py"
 dataset = dict(
     type="FolderDataset",
     data_root="data/openearthmap",
@@ -14,12 +15,4 @@ dataset = dict(
     vocabulary="openearthmap",
     background=0,
 )
-settings = dict(
-    vocabulary="openearthmap",
-    background=0,
-    background_threshold=0.1,
-    short_side=448,
-    long_side=448,
-    window=dict(crop=224, stride=112),
-    logit_scale=50,
-)
+settings = dict(vocabulary="openearthmap", background=0, background_threshold=0.1)

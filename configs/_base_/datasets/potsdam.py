@@ -1,21 +1,13 @@
 """ISPRS Potsdam: 6 classes, 2016 tiles of 512 pixels (RGB, 14 pictures), the boundaries (0) ignored.
 
 https://www.isprs.org/education/benchmarks/UrbanSemLab/default.aspx. Protocol and names of SegEarth-OV (arXiv
-2410.01768): both sides within 448 pixels, windows of 224, a logit scale of 50; clutter, the sixth class, is the
-background. Tiles as mmseg cuts them.
+2410.01768); clutter, the sixth class, is the background. Tiles as mmseg cuts them.
 """
 
+_base_ = "../protocols/segearth.py"
 dataset = dict(
     type="PotsdamDataset",
     data_root="data/potsdam",
     data_prefix=dict(img_path="img_dir/val", seg_map_path="ann_dir/val"),
 )
-settings = dict(
-    vocabulary="potsdam",
-    background=5,
-    background_threshold=0.1,
-    short_side=448,
-    long_side=448,
-    window=dict(crop=224, stride=112),
-    logit_scale=50,
-)
+settings = dict(vocabulary="potsdam", background=5, background_threshold=0.1)

@@ -1,9 +1,9 @@
 """UDD5: 5 classes with a background (the last), pictures of drones (val).
 
-Chen et al., PRCV 2018, https://github.com/MarcWong/UDD. Protocol and names of SegEarth-OV (arXiv 2410.01768): both
-sides within 448 pixels, windows of 224, a logit scale of 50.
+Chen et al., PRCV 2018, https://github.com/MarcWong/UDD. Protocol and names of SegEarth-OV (arXiv 2410.01768).
 """
 
+_base_ = "../protocols/segearth.py"
 dataset = dict(
     type="FolderDataset",
     data_root="data/udd5",
@@ -13,12 +13,4 @@ dataset = dict(
     vocabulary="udd5",
     background=4,
 )
-settings = dict(
-    vocabulary="udd5",
-    background=4,
-    background_threshold=0.4,
-    short_side=448,
-    long_side=448,
-    window=dict(crop=224, stride=112),
-    logit_scale=50,
-)
+settings = dict(vocabulary="udd5", background=4, background_threshold=0.4)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
+from ...bars import Bar
 from ...errors import InputError
 from .transfer import gigabytes
 
@@ -47,7 +46,7 @@ def unpack(archive: Path, inside: str, folder: Path) -> int:
             if not wanted:
                 raise InputError(f"{archive} has nothing in {inside or 'it'}")
             _check_space(sum(member.size for member in wanted), folder)
-            for member in tqdm(wanted, desc=archive.name, unit="file", dynamic_ncols=True, leave=False, disable=None):
+            for member in Bar(wanted, desc=archive.name, unit="file", dynamic_ncols=True, leave=False):
                 _write(member, folder)
     except InputError as error:
         raise type(error)(f"{archive}: {error}") from error

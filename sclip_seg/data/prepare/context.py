@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from ...bars import Bar
 from ...errors import InputError
 from ...files import reason_of, write_atomically
 from ..labels import as_picture
@@ -56,7 +56,7 @@ def _draw(annotations: Path, table: Mapping[int, int], folder: Path) -> dict[str
 
     pictures, segments = _read(annotations)
     names: dict[str, list[str]] = {phase: [] for phase in PHASES}
-    for picture in tqdm(pictures, desc="converting", unit="picture", dynamic_ncols=True, disable=None):
+    for picture in Bar(pictures, desc="converting", unit="picture", dynamic_ncols=True):
         values = np.zeros((picture["height"], picture["width"]), np.int64)
         for segment in segments.get(picture["image_id"], ()):
             values[decode(segment["segmentation"]).astype(bool)] = segment["category_id"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from ...bars import Bar
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Job:
 def run(jobs: list[Job], force: bool = False) -> int:
     """How many files were written; those that are there are kept, unless `force`."""
     written = 0
-    for job in tqdm(jobs, desc="converting", unit="file", dynamic_ncols=True, disable=None):
+    for job in Bar(jobs, desc="converting", unit="file", dynamic_ncols=True):
         if force or not job.target.exists():
             make_whole(job)
             written += 1

@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
+from ...bars import Bar
 from ...errors import InputError
 
 CHUNK = 1 << 20
@@ -128,11 +127,9 @@ def _check(part: Path, url: str, checksum: str) -> None:
         raise InputError(f"{url} has the {kind} {digest.hexdigest()}, not {expected}: the download was thrown away")
 
 
-def _bar(url: str, start: int, total: int | None) -> tqdm:
+def _bar(url: str, start: int, total: int | None) -> Bar:
     name = url.rsplit("/", 1)[-1]
-    return tqdm(
-        desc=name, initial=start, total=total, unit="B", unit_scale=True, dynamic_ncols=True, leave=False, disable=None
-    )
+    return Bar(desc=name, initial=start, total=total, unit="B", unit_scale=True, dynamic_ncols=True, leave=False)
 
 
 def _size(path: Path) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from PIL import ExifTags, Image
-from tqdm import tqdm
 
+from ...bars import Bar
 from ...errors import InputError
 from ..bands import read_bands
 from ..check import Layout, check_dataset
@@ -80,7 +80,7 @@ def verify(dataset: dict, expected: int | None = None, first: int | None = None)
     findings.bands = getattr(built, "bands", None)
     if expected is not None and len(built) != expected:
         faults.append(f"there are {len(built)} pictures, the benchmark has {expected}")
-    for picture, label in tqdm(list(_pairs(built))[:first], desc="verifying", unit="picture", disable=None):
+    for picture, label in Bar(list(_pairs(built))[:first], desc="verifying", unit="picture"):
         findings.looked_at += 1
         if Path(picture).is_file() and Path(label).is_file():  # else among the faults already
             fault = _look(picture, label, findings)

@@ -5,6 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
+from ...bars import notice
 from ...choices import CONFIGS, names_in
 from ...errors import InputError
 from ..check import check_dataset
@@ -82,12 +83,12 @@ def make(options: argparse.Namespace) -> None:
 def get(options: argparse.Namespace) -> None:
     """`download`."""
     _, benchmark = chosen(options)
-    print(f"terms: {benchmark.terms or 'not known'}{'; given to those who register or ask' * benchmark.login}")
+    notice(f"terms: {benchmark.terms or 'not known'}{'; given to those who register or ask' * benchmark.login}")
     sizes = [archive.gigabytes[0] for archive in benchmark.archives if archive.url]
     if sizes:
-        print(f"size: {f'about {gigabytes(1e9 * sum(sizes))}' if all(sizes) else 'not told'}")
+        notice(f"size: {f'about {gigabytes(1e9 * sum(sizes))}' if all(sizes) else 'not told'}")
     print("\n".join(download(benchmark, options.data)))
-    print(f"then: sclip-seg prepare {'convert' if benchmark.convert else 'verify'} {options.name}")
+    notice(f"then: sclip-seg prepare {'convert' if benchmark.convert else 'verify'} {options.name}")
 
 
 def chosen(options: argparse.Namespace) -> tuple[dict, Benchmark]:

@@ -14,8 +14,8 @@ from mmengine.device import get_device
 from mmengine.registry import MODELS
 from mmseg.datasets import BaseSegDataset
 from prettytable import PrettyTable
-from tqdm import tqdm
 
+from ...bars import Bar
 from ...config import load_config
 from ...data.datasets import build_dataset
 from ...data.digest import data_digest, picture_keys
@@ -141,7 +141,7 @@ class FreeWords:
 def seen_in(model: OpenVocabSegmentor, finder: Finder, dataset: BaseSegDataset, classes: int) -> Iterator[Counted]:
     """Picture by picture: words, and the counts of what they cover."""
     rule = LabelRule.of(dataset.metainfo)
-    for index in tqdm(range(len(dataset)), desc="pictures", unit="picture", disable=None):
+    for index in Bar(range(len(dataset)), desc="pictures", unit="picture"):
         data = dataset[index]
         if data is None or "gt_sem_seg" not in data["data_samples"]:
             raise InputError(f"the picture {dataset.get_data_info(index)['img_path']} has no labels")

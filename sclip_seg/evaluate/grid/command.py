@@ -25,7 +25,7 @@ from pathlib import Path
 import sclip_seg_cli
 
 from ...axes import check_chosen
-from ...command import Parser, at_least_one, percent, refuses, run
+from ...command import Parser, at_least_one, percent, refusal, run
 from .tables import BACKBONE, TABLES
 
 PROGRAM = (sys.executable, sclip_seg_cli.__file__, "test")  # by its path, so that it is the code of this process
@@ -90,8 +90,8 @@ def main(arguments: list[str] | None = None, program: Sequence[str] = PROGRAM) -
     """Exit status: 0, 1 where a cell failed or drifted, 2 after one line about what the user can mend, 130 stopped."""
     options = parse(arguments)
     chosen = partial(check_chosen, options.methods or (), options.datasets or (), options.backbones or ())
-    if refuses(chosen):
-        return run(chosen)
+    if refused := refusal(chosen):
+        return run(refused)
 
     from .reproduce import reproduce
 

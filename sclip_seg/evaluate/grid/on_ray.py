@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from ...errors import InputError
+from ..cluster import cluster
 from .engine import Engine, Work, ended, run_command
 
 
@@ -14,19 +16,11 @@ class OnRay(Engine):
     remote = True
 
     def __init__(self, address: str | None, resources: Mapping[str, object]) -> None:
+        self.connection = ExitStack()
+        self.ray = self.connection.enter_context(cluster(address))
+        gpus = {"num_gpus": 1} if self.ray.cluster_resources().get("GPU") else {}
         try:
-            import ray
-        except ImportError as error:
-            raise InputError("--engine ray needs Ray: pip install 'sclip_seg[ray]'") from error
-        self.ray, self.is_ours = ray, not ray.is_initialized()
-        if self.is_ours:
-            try:
-                ray.init(address=address, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(f"--address {address}: {str(error).splitlines()[0]}") from error
-        gpus = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {}
-        try:
-            self.task = ray.remote(max_retries=0, **gpus, **resources)(run_command)
+            self.task = self.ray.remote(max_retries=0, **gpus, **resources)(run_command)
         except (TypeError, ValueError) as error:
             self.close()
             raise InputError(f"--resources: {str(error).splitlines()[0]}") from error
@@ -35,8 +29,7 @@ class OnRay(Engine):
         return RayWork(self.ray, self.task.remote(list(command), os.getcwd(), str(log.resolve())))
 
     def close(self) -> None:
-        if self.is_ours:
-            self.ray.shutdown()
+        self.connection.close()
 
 
 class RayWork(Work):

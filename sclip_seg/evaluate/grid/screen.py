@@ -4,19 +4,26 @@ import shutil
 from collections.abc import Sequence
 from typing import TextIO
 
+from ...quiet import is_quiet
+
 UP_AND_CLEAR = "\x1b[{}F\x1b[J"
 
 
 class Screen:
-    """`say` prints a line for good, `show` replaces the block below; without a terminal there is no block."""
+    """`say` prints a line for good, `show` replaces the block below.
+
+    Without a terminal there is no block, and with `--quiet` nothing.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.is_live = stream.isatty()
+        self.is_live = stream.isatty() and not is_quiet()
         self.block: list[str] = []
 
     def say(self, text: str) -> None:
         """A line (or several) that stays."""
+        if is_quiet():
+            return
         block = self.block
         self._clear()
         print(text, file=self.stream, flush=True)

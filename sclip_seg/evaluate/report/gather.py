@@ -22,7 +22,10 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """One result file. `protocol` holds the signature's fields; `iou` the class's IoU in percent or None."""
+    """One result file. `protocol` holds the signature's fields; `iou` the class's IoU in percent or None.
+
+    `coi_miou` is that of the classes of interest, where the benchmark has some.
+    """
 
     path: Path
     method: str
@@ -30,6 +33,7 @@ class Result:
     dataset: str
     miou: float
     foreground_miou: float | None
+    coi_miou: float | None
     aacc: float
     macc: float
     images: int
@@ -105,6 +109,7 @@ def read(path: Path) -> Result:
         dataset=take("dataset", *text),
         miou=take("miou", *percent),
         foreground_miou=take("foreground_miou", lambda value: value is None or is_percent(value), percent[1]),
+        coi_miou=take("coi_miou", *percent) if "coi_miou" in data else None,
         aacc=take("aacc", *percent),
         macc=take("macc", *percent),
         images=take("images", *count),

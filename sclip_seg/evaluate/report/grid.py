@@ -105,6 +105,11 @@ class Grid:
         """The cells of one dataset."""
         return [(row, row.cells[dataset]) for row in self.rows if dataset in row.cells]
 
+    @property
+    def has_interest(self) -> bool:
+        """Whether a benchmark here singles out classes of interest."""
+        return any(cell.result.coi_miou is not None for _, cell in self.cells)
+
     def vocabularies(self, dataset: str) -> list[str]:
         """The vocabularies used on a dataset, the commonest first."""
         return [name for name, _ in Counter(cell.result.vocabulary for _, cell in self.column(dataset)).most_common()]

@@ -141,24 +141,25 @@ def _charts(charts: Sequence[Chart]) -> str:
 
 def _cells(grid: Grid, tolerance: tuple[float, float]) -> str:
     """Of each score: what else was counted, cost, words, and below them the protocol with all published figures."""
-    header = ["method", "benchmark", "mIoU", "without background", "pixels right", "found of a class", "pictures"]
-    header += ["seconds a picture", "class words"]
+    header = ["method", "benchmark", "mIoU", "without background", *(["of interest"] if grid.has_interest else [])]
+    header += ["pixels right", "found of a class", "pictures", "seconds a picture", "class words"]
     bodies = []
     for row, cell in grid.cells:
         r = cell.result
         marks = " ".join(map(_mark, cell.marks))
-        figures = [_figure(number(value), value) for value in (r.miou, r.foreground_miou, r.aacc, r.macc)]
+        interest = [r.coi_miou] if grid.has_interest else []
+        scores = [r.miou, r.foreground_miou, *interest, r.aacc, r.macc]
         line = [
             _row_head(row),
             f'<td data-value="{escape(title_of(r.dataset))}">{escape(title_of(r.dataset))} {marks}</td>',
-            *figures,
+            *(_figure(number(score), score) for score in scores),
             _figure(pictures(cell), r.images),
             _figure(number(r.seconds, 3), r.seconds),
             f"<td>{escape(r.vocabulary)}</td>",
         ]
         below = f'<td class="wide" colspan="{len(header)}"><div>{_protocol(cell)}{_sources(cell, tolerance)}</div></td>'
         bodies.append(f"<tbody><tr>{''.join(line)}</tr><tr>{below}</tr></tbody>")
-    return _sheet(header, "".join(bodies), 2, 8, "sorted cells")
+    return _sheet(header, "".join(bodies), 2, len(header) - 1, "sorted cells")
 
 
 def _protocol(cell: Cell) -> str:

@@ -11,7 +11,7 @@ from .words import About, title
 
 CELL_FIELDS = (
     *("method", "backbone", "variant", "dataset", "miou", "published", "difference", "source", "published_protocol"),
-    *("published_variant", "marks", "foreground_miou", "aacc", "macc", "images", "images_in_dataset"),
+    *("published_variant", "marks", "foreground_miou", "coi_miou", "aacc", "macc", "images", "images_in_dataset"),
     *("seconds_per_image", "device", "precision", "vocabulary", "signature", "path"),
 )
 
@@ -83,8 +83,9 @@ def markdown(grid: Grid, about: About) -> str:
         "* An average is over complete cells of one protocol; averages that cover other cells are not comparable."
     ]
     lines += ["", "## Cells", ""]
-    header = ["method", "dataset", "mIoU", "foreground", "aAcc", "pictures", "s/picture", "vocabulary", "signature"]
-    lines += _markdown_table(header, [_cell_line(row, cell) for row, cell in grid.cells])
+    header = ["method", "dataset", "mIoU", "foreground", *(["CoI-mIoU"] if grid.has_interest else []), "aAcc"]
+    header += ["pictures", "s/picture", "vocabulary", "signature"]
+    lines += _markdown_table(header, [_cell_line(row, cell, grid.has_interest) for row, cell in grid.cells])
     sources = [(row, cell, figure) for row, cell in grid.cells for figure in cell.published]
     if sources:
         lines += ["## Published figures of these cells", ""]
@@ -132,10 +133,11 @@ def pictures(cell: Cell) -> str:
     return str(counted) if counted == total else f"{counted}/{total}"
 
 
-def _cell_line(row: Row, cell: Cell) -> list[str]:
+def _cell_line(row: Row, cell: Cell, has_interest: bool) -> list[str]:
     r = cell.result
-    numbers = number(r.miou), number(r.foreground_miou), number(r.aacc), pictures(cell), number(r.seconds, 3)
-    return [row.title, title_of(r.dataset), *numbers, r.vocabulary, r.signature]
+    scores = [r.miou, r.foreground_miou, *([r.coi_miou] if has_interest else []), r.aacc]
+    counts = [pictures(cell), number(r.seconds, 3)]
+    return [row.title, title_of(r.dataset), *map(number, scores), *counts, r.vocabulary, r.signature]
 
 
 def _markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -159,8 +161,8 @@ def cells_csv(grid: Grid) -> str:
         beside = (
             (figure.miou, cell.difference, figure.source, figure.protocol, figure.variant) if figure else [None] * 5
         )
-        scores = (r.foreground_miou, r.aacc, r.macc, r.images, r.images_in_dataset, r.seconds, r.device, r.precision)
-        place = (r.vocabulary, r.signature, str(r.path))
+        scores = (r.foreground_miou, r.coi_miou, r.aacc, r.macc, r.images, r.images_in_dataset)
+        place = (r.seconds, r.device, r.precision, r.vocabulary, r.signature, str(r.path))
         lines.append([row.method, row.backbone, row.variant, r.dataset, r.miou, *beside, "; ".join(cell.marks)])
         lines[-1] += [*scores, *place]
     return _csv(CELL_FIELDS, lines)

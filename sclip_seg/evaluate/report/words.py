@@ -20,6 +20,7 @@ MEANINGS = {
     "mIoU": "mean intersection over union: of each class, the pixels that are rightly given to it, by all that it is "
     "given or should be given; averaged over the classes, in percent. 100 is a perfect labelling.",
     "without background": "the mIoU over all classes but the background, where there is one.",
+    "of interest": "the mIoU over the classes that a benchmark singles out, where it does (MESS: CoI-mIoU).",
     "pixels right": "percent of all pixels that have the right class (aAcc).",
     "found of a class": "percent of a class's pixels that are found, averaged over the classes (mAcc).",
     "published": "what a paper, or its authors' code, reports for the method on the benchmark; every source is named "

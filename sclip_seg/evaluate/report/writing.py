@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ...files import write_atomically
+from ...quiet import is_quiet
 from ..published_figures import load
 from .gather import Result, Warn, gather
 from .grid import build
@@ -23,7 +24,8 @@ def report(options: argparse.Namespace) -> None:
 
     def warn(message: str) -> None:
         told.append(message)
-        print(f"warning: {message}", file=sys.stderr)
+        if not is_quiet():
+            print(f"warning: {message}", file=sys.stderr)
 
     places = options.folders or [Path("work_dirs")]
     results = gather(places, warn)

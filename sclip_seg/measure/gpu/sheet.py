@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ...bars import notice
 from ...command import one_line
 from ...files import write_atomically
 
@@ -52,7 +53,7 @@ class Sheet:
         self.rows.append(row)
         self.write()
         off = f": {'; '.join(row['off'])}" if row["off"] else ""
-        print(f"{self.elapsed:6.1f} s  {row['status']:<7} {section:<10} {name}{off}", flush=True)
+        notice(f"{self.elapsed:6.1f} s  {row['status']:<7} {section:<10} {name}{off}")
         return row
 
     @property

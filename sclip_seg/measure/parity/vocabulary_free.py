@@ -1,10 +1,13 @@
-"""Metrics for words that nobody gave, of given masks, labels and embeddings of names.
+"""Metrics for words that nobody gave, of given masks, labels and embeddings of names; and CaSED's candidates.
 
 stage_vocabulary_free   `mask` (P, W, h, w), enlarged bilinearly to the labels, `target` (P, H, W), 0 the background,
                         `word_embedding`, `class_embedding`, `words_that_are_classes` (pairs) -> `metric.NAME`
 
-`metric.nearest` is held against the released columns. CaSED's scores of candidates from a database of captions
-(`cased.*`) are not ours.
+                        of pictures `cased.image` (P, D), `cased.caption` (P, C) and `cased.candidate`, rows of
+                        `cased.bag`, with `cased.candidate_image` -> `cased.alphaA` (P, candidates), 0 where others' are
+
+`metric.nearest` is held against the released columns. How CaSED finds captions in its database, and takes words out of
+them, is in no file: both are given.
 """
 
 from collections.abc import Iterator
@@ -15,20 +18,27 @@ import torch
 import torch.nn.functional as F
 
 from ...evaluate.free_words.metrics import Counted, iou, mean_by_class, of_mapping, score
+from ...picture.finding.captions import by_captions
 from .outcome import Part, gap
 from .reading import Check, File, reads
 from .reference import Reference
 
 GIVEN = ("mask", "target", "word_embedding", "class_embedding", "words_that_are_classes")
-SHARES = 1e-7  # of sums in fp32 there
+OF_CAPTIONS = ("image", "bag", "caption", "candidate", "candidate_image")
+SCALE = 1 / 0.07  # the default of the class there
+SHARES, PROBABILITIES = 1e-7, 1e-6  # of sums and of a softmax in fp32 there
 BACKGROUND = 0
 
 
 @reads("stage_vocabulary_free")
 def vocabulary_free(reference: Reference, file: File) -> Iterator[Check]:
-    """One case, of all metrics."""
+    """A case of all metrics, and one of candidates."""
     metrics = [key for key in file.keys if key.startswith("metric.")]
     yield Check("stage", "vocabulary-free", [*GIVEN, *metrics], partial(compared, file, metrics))
+    scores = [key for key in file.keys if key.startswith("cased.alpha")]
+    if scores:
+        given = [f"cased.{name}" for name in OF_CAPTIONS]
+        yield Check("stage", "CaSED", [*given, *scores], partial(named, file, scores))
 
 
 def compared(file: File, metrics: list[str]) -> Iterator[Part]:
@@ -48,6 +58,17 @@ def compared(file: File, metrics: list[str]) -> Iterator[Part]:
     found["nearest"] = released(pictures, similarity)
     for key in metrics:
         yield key.removeprefix("metric."), gap(np.array(found[key.removeprefix("metric.")]), file[key]), SHARES
+
+
+def named(file: File, scores: list[str]) -> Iterator[Part]:
+    """Candidates by captions, a share at a time."""
+    image, bag, caption, candidate, owner = (torch.from_numpy(file[f"cased.{name}"]) for name in OF_CAPTIONS)
+    for key in scores:
+        share, found = float(key.removeprefix("cased.alpha")), torch.zeros(len(image), len(candidate))
+        for place, (feature, captions) in enumerate(zip(image, caption, strict=True)):
+            own = owner == place
+            found[place, own] = by_captions(feature, bag[captions], bag[candidate[own]], share, SCALE)
+        yield f"candidates, {share:g}", gap(found, file[key]), PROBABILITIES
 
 
 def released(pictures: list[Counted], similarity: np.ndarray) -> float:

@@ -78,7 +78,8 @@ class AutoWords:
     """Words are to be found, and how.
 
     Args:
-        words: the list that they are among: 'benchmarks', 'imagenet', a file, or several joined by '+' (`word_list`).
+        words: the list that they are among: 'benchmarks', 'imagenet', a shipped vocabulary's name, a file, or several
+            joined by '+' (`word_list`).
         also: words that are looked for whatever is found, with synonyms after ';'.
         drop: words of the list that are not taken.
         clusters: how many; None is 12 for one picture and 64 for several.

@@ -16,7 +16,7 @@ no regard to `size`. Left out: that masks go from `size` to (H, W) by way of a p
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -41,41 +41,50 @@ FallBack, MaskNorm = Literal["released", "intended"], Literal["released", "chann
 Quality = Annotated[float, Range(-(10**9), 10**9)]  # SAM predicts no more than a number
 
 
+@checked
 class MaskRefinement(LabelStep):
     """Labels redrawn along SAM's masks, prompted by the labels' own regions. Background is a class like any other.
 
     Whose features the masks are decoded of, a subclass says.
 
     Args:
-        sam: transformers' `SamModel`, whose decoders are kept.
+        checkpoint: of transformers' `SamModel`: a name on the hub, or a folder; None for random weights. Its decoders
+            are kept.
         iou_threshold: least IoU, as SAM predicts it, of a mask that is used.
         coarse_threshold: t, least probability of pixels and classes that prompt.
         min_area: least area of a region that prompts, in pixels at half size.
         mask_weight: w, the factor of the probabilities as mask prompt.
         fall_back: 'released', or 'intended': y stays in regions that were not accepted (q_c is above R_c).
         mask_norm: 'released', or 'channels', as SAM was trained.
+    Raises:
+        InputError: no transformers, no checkpoint, or one of something else; an unknown option.
     """
+
+    needed = PARTS  # of a checkpoint
+    encoder: ClassVar = {}  # settings of that of random weights
 
     def __init__(
         self,
-        sam: nn.Module,
-        iou_threshold: float,
-        coarse_threshold: float,
-        min_area: int,
-        mask_weight: float,
-        fall_back: str,
-        mask_norm: str,
+        checkpoint: str | None,
+        iou_threshold: Quality = 0.8,
+        coarse_threshold: Share = 0.2,
+        min_area: Natural = 225,
+        mask_weight: Real = 0.005,
+        fall_back: FallBack = "released",
+        mask_norm: MaskNorm = "released",
     ) -> None:
         super().__init__()
         self.iou_threshold, self.coarse_threshold = iou_threshold, coarse_threshold
         self.min_area, self.mask_weight = min_area, mask_weight
         self.fall_back, self.mask_norm = fall_back, mask_norm
+        self.keep(load(checkpoint, self.needed, **self.encoder))
+        self.side, self.grid = self.prompt_encoder.input_image_size, self.prompt_encoder.image_embedding_size[0]
+        self.requires_grad_(False).eval().float()
+
+    def keep(self, sam: nn.Module) -> None:
+        """What is needed of transformers' `SamModel`."""
         self.prompt_encoder, self.mask_decoder = sam.prompt_encoder, sam.mask_decoder
         self.register_buffer("positions", sam.get_image_wide_positional_embeddings().detach(), persistent=False)
-        self.side, self.grid = self.prompt_encoder.input_image_size, self.prompt_encoder.image_embedding_size[0]
-        self.requires_grad_(False).eval()
-        for part in (self.prompt_encoder, self.mask_decoder):
-            part.float()
 
     def seen(self, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
         """What SAM's neck gives of a picture (256, 64, 64), and the picture's size (h, w) within SAM's input."""
@@ -182,12 +191,9 @@ class SAMRefinement(MaskRefinement):
     """`MaskRefinement` of what SAM itself sees.
 
     Args:
-        checkpoint: of transformers' `SamModel`: a name on the hub, or a folder; None for random weights. Its image
-            encoder is let go.
         guide: config of the `SAMGuide` whose encoder sees the picture; None is that of ViT-B. A model's other parts
             that ask the same one share it, and what it says.
-    Raises:
-        InputError: no transformers, no checkpoint, or one of something else; an unknown option.
+        settings: of `MaskRefinement`.
     """
 
     needs_original = True
@@ -195,16 +201,10 @@ class SAMRefinement(MaskRefinement):
     def __init__(
         self,
         checkpoint: str | None = "facebook/sam-vit-base",
-        iou_threshold: Quality = 0.8,
-        coarse_threshold: Share = 0.2,
-        min_area: Natural = 225,
-        mask_weight: Real = 0.005,
-        fall_back: FallBack = "released",
-        mask_norm: MaskNorm = "released",
         guide: dict | None = None,
+        **settings: object,
     ) -> None:
-        own = load(checkpoint), iou_threshold, coarse_threshold, min_area, mask_weight, fall_back, mask_norm
-        super().__init__(*own)
+        super().__init__(checkpoint, **settings)
         self.guide = GUIDES.build(guide or dict(type="SAMGuide"))
         self.guide.requires_grad_(False).eval()
 

@@ -33,7 +33,7 @@ class Memory(Stage):
     """Blends class probabilities with those of a memory.
 
     Args:
-        memory: its name, or its file.
+        memory: its name, or its file; or one itself.
         weight: w.
         neighbours, temperature: k and τ.
         scale: the factor of the scores before their softmax; None where they are probabilities already.
@@ -44,7 +44,7 @@ class Memory(Stage):
 
     def __init__(
         self,
-        memory: str,
+        memory: str | RegionMemory,
         weight: Share = 0.5,
         neighbours: Count = 20,
         temperature: Positive = 0.05,
@@ -52,7 +52,7 @@ class Memory(Stage):
         wordless: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.memory = RegionMemory.load(memory)
+        self.memory = memory if isinstance(memory, RegionMemory) else RegionMemory.load(memory)
         self.weight, self.neighbours, self.temperature, self.scale = weight, neighbours, temperature, scale
         self.wordless = frozenset(name.lower() for name in wordless)
 
@@ -61,7 +61,7 @@ class Memory(Stage):
         if lost := sorted(self.wordless - {name.lower() for name in self.memory.names}):
             raise InputError(f"{lost[0]!r} is to be known without its words, and the memory does not hold it either")
         if not known & {name.lower() for name in self.memory.names} and len(vocabulary) > 1:
-            names = ", ".join(self.memory.names[:5])
+            names = ", ".join(self.memory.own_names[:5])
             raise InputError(f"the memory {self.memory.name} holds none of the classes; it holds {names}")
         place = {name.lower(): index for index, name in enumerate(self.memory.names)}
         rows = [[place[query.lower()] for query in queries if query.lower() in place] for queries in vocabulary.classes]

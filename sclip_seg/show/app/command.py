@@ -1,6 +1,7 @@
 """A page to play with: a picture, words, one method or two side by side.
 
-    sclip-seg app --backbone toy     (or: make app APP="--backbone toy")
+    sclip-seg app --backbone toy
+    make app APP="--backbone toy"
 
 It is served to this machine only, sends nothing anywhere, and answers to its
 own address alone: a request that names another host, or comes from another
@@ -16,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -137,7 +139,7 @@ def serve_page(options: argparse.Namespace, listener: socket.socket, given: list
     uploads.keep()
     host = bare_address(options.host)
     if not is_loopback(host):
-        print(f"warning: whoever reaches this machine's port {options.port} can use the page", file=sys.stderr)
+        warnings.warn(f"whoever reaches this machine's port {options.port} can use the page", stacklevel=1)
     names = Names(host, [socket.gethostname(), *options.name])
     shown = f"[{host}]" if ":" in host else host
     line = f"the page is at http://{shown}:{options.port} (Ctrl-C ends it)"

@@ -1,4 +1,4 @@
-"""Example pictures, each with words that go with it: drawn scenes, or a folder's."""
+"""Example pictures, each with words that go with it: drawn scenes, or a folder's; and lists of words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,13 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
 DRAWN = {"toy": world, "toy12": rich_world}  # the backbones that know drawn scenes, and nothing else
+LISTS = {  # of words, to find some in a picture
+    "benchmarks": "classes of all benchmarks, 293 words",
+    "imagenet": "ImageNet's names, 20,102 words: minutes on a CPU, once",
+    "imagenet+benchmarks": "both",
+    "toy_stuff": "what the toy knows, 18 words",
+    "toy_rich_stuff": "what toy12 knows, 32 words",
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,11 @@ def what_it_knows(backbone: str) -> str:
         f"{backbone} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(things)} "
         f"on {_listed(grounds)}. Photographs and other words mean nothing to it."
     )
+
+
+def list_for(backbone: str) -> str:
+    """The list of words that fits a backbone."""
+    return {"toy": "toy_stuff", "toy12": "toy_rich_stuff"}.get(backbone, "benchmarks")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ MOST_SCORES = 1 << 26  # numbers in a file; two bytes each
 class Found:
     """Labels (H, W) of K `classes`, in `palette`'s colours; `background` stays unpainted.
 
-    `sure` (H, W) uint8: the probability of each pixel's own class, in 255ths.
+    `sure` (H, W) uint8: the probability of each pixel's own class, in 255ths. `memory`: what it was blended with, which
+    makes it few-shot.
     """
 
     method: str
@@ -34,12 +35,23 @@ class Found:
     palette: list[list[int]]
     background: int | None
     sure: np.ndarray
+    memory: str = ""
 
     @classmethod
-    def of(cls, method: str, prediction: Prediction) -> "Found":
+    def of(cls, method: str, prediction: Prediction, memory: str = "") -> "Found":
         """Of a prediction, whose score maps are not held on to."""
         labels, sure = prediction.labels.astype(np.uint16), np.rint(SURE * prediction.certainty[0]).astype(np.uint8)
-        return cls(method, labels, prediction.classes, prediction.palette, prediction.background, sure)
+        return cls(method, labels, prediction.classes, prediction.palette, prediction.background, sure, memory)
+
+    @property
+    def title(self) -> str:
+        """The method, and that it is few-shot where it is."""
+        return f"{self.method} (few-shot, {self.memory})" if self.memory else self.method
+
+    @property
+    def stem(self) -> str:
+        """What its files are called."""
+        return f"{self.method}.few_shot" if self.memory else self.method
 
     def over(self, picture: np.ndarray, opacity: float, off: Set[int] = NOBODY, threshold: float = 0.0) -> np.ndarray:
         """The picture (H, W, 3) under the colours of its classes, without those that are `off` or below a score."""
@@ -80,7 +92,7 @@ class Found:
         scale = min(1.0, POINTED / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = Image.fromarray(cv2.resize(coded, size, interpolation=cv2.INTER_NEAREST))
-        return f"data:image/png;base64,{base64.b64encode(as_png(small, optimize=False)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(as_png(small)).decode()}"
 
     def label_file(self, threshold: float = 0.0) -> bytes:
         """A PNG of 8 bits, or of 16 from 256 classes on: the number of each pixel's class, ignored below the threshold.
@@ -96,8 +108,11 @@ class Found:
         return as_png(picture)
 
 
-def score_file(prediction: Prediction) -> bytes:
-    """A npz of `labels` (H, W), `scores` (K, H, W) fp16 and `classes`. Raises InputError where that is too much."""
+def score_file(prediction: Prediction, memory: str = "") -> bytes:
+    """A npz of `labels` (H, W), `scores` (K, H, W) fp16, `classes`, and the `memory` of few-shot ones.
+
+    Raises InputError where that is too much.
+    """
     count = len(prediction.classes) * prediction.labels.size
     if count > MOST_SCORES:
         raise InputError(
@@ -107,5 +122,6 @@ def score_file(prediction: Prediction) -> bytes:
     buffer = BytesIO()
     scores = prediction.scores.astype(np.float16)
     labels = prediction.labels.astype(np.uint16)
-    np.savez_compressed(buffer, labels=labels, scores=scores, classes=np.array(prediction.classes))
+    told = {"memory": np.array(memory)} if memory else {}
+    np.savez_compressed(buffer, labels=labels, scores=scores, classes=np.array(prediction.classes), **told)
     return buffer.getvalue()

@@ -20,7 +20,9 @@ from .folder import Uploads
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
 CALLS = {f"{API}/{name}" for name in ("queue/join", "cancel", "reset")}
-SERVICE = {f"/api/{name}" for name in ("classes", "labels", "overlay", "scores")}  # pictures in, results out
+SERVICE = {
+    f"/api/{name}" for name in ("classes", "labels", "overlay", "scores", "words", "remember")
+}  # pictures in, results out
 MESSAGE = 1 << 20  # bytes of a call
 ENVELOPE = 1 << 16  # bytes around an upload's content
 HEADERS = [(b"x-frame-options", b"SAMEORIGIN"), (b"cross-origin-resource-policy", b"same-origin")]

@@ -55,7 +55,7 @@ def legend(found: Sequence[Found], off: Set[int] = NOBODY, threshold: float = 0.
         rows += _row(f"{_swatch(None)}score below {threshold:.2f} (not painted)", bare)
     absent = ", ".join(escape(name) for c, name in enumerate(classes) if c not in present)
     return (
-        f'<div class="legend"><table><caption>Share of the picture: {_listed([one.method for one in found])}</caption>'
+        f'<div class="legend"><table><caption>Share of the picture: {_listed([one.title for one in found])}</caption>'
         f"<tbody>{rows}</tbody></table>{f'<p>Not found: {absent}.</p>' if absent else ''}"
         f'<p class="note">{HOW}</p></div>'
     )

@@ -1,6 +1,5 @@
 """The page's parts, and what happens when they are used."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +11,17 @@ from ...choices import CONFIGS, choices
 from ...errors import InputError
 from .downloads import labels_and_overlays, scores
 from .examples import Example, what_it_knows
+from .find_part import FindPart
 from .folder import AGE
 from .found import NOBODY, Found
 from .legend import attention, head, legend, note, pointed, status, told_at
-from .parts import SIDES, Values, filled, html, magnification, panel
-from .session import Picture, Session, Wish, open_picture, told_of
+from .memory_part import MemoryPart
+from .parts import AT_ONCE, COMPUTING, PROGRESS, SIDES, Values, filled, html, magnification, panel, point_of
+from .session import Session, Wish, open_upload, told_of
 
 CSS, LEGEND, POINTER = ((Path(__file__).parent / name).read_text() for name in ("page.css", "legend.js", "pointer.js"))
 NOTHING = "nothing"
 METHODS = "sclip", "clip"  # what the page opens with
-COMPUTING = dict(concurrency_id="computing", concurrency_limit=1, api_visibility="private")
-AT_ONCE = dict(show_progress="hidden", api_visibility="private")
-PROGRESS = gr.Progress()  # gradio puts the event's own in its place
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,15 @@ class Start:
 class Shown:
     """What the last run was asked and found in its picture (H, W, 3); all else only draws it anew.
 
-    `off`: classes whose colours are taken off the picture.
+    `off`: classes whose colours are taken off the picture. `point` (y, x) was clicked last, on the picture of a `side`.
     """
 
     picture: np.ndarray
     wish: Wish
     found: list[Found]
     off: frozenset[int] = NOBODY
+    point: tuple[int, int] | None = None
+    side: int = 0
 
 
 class Page:
@@ -83,17 +83,18 @@ class Page:
             info="Commas between classes, semicolons between synonyms.",
             placeholder="cat, dog; puppy, grass",
         )
+        self.finding = FindPart(self, start.backbone)
         self.background = gr.Textbox(
             label="Background words",
             info="They make one class more, which is left unpainted; may be empty.",
             placeholder="wall, floor, sky",
         )
+        self.button = gr.Button("Run", variant="primary")
         with gr.Row():
             self.first = gr.Dropdown(have["method"], value=METHODS[0], label="Method", min_width=120)
             self.second = gr.Dropdown([NOTHING, *have["method"]], value=METHODS[1], label="Compare with", min_width=120)
             self.backbone = gr.Dropdown(have["backbone"], value=start.backbone, label="Backbone", min_width=120)
         self.knows = html(note(what_it_knows(start.backbone)), "knows")
-        self.button = gr.Button("Run", variant="primary")
         self.fields = {self.picture, self.words, self.background, self.first, self.second, self.backbone}
 
     def _lay_out_results(self) -> None:
@@ -105,6 +106,7 @@ class Page:
             self.threshold = gr.Slider(0, 1, 0, step=0.05, label="Lowest score that is painted", min_width=240)
         self.legend = html("", "legend", LEGEND)
         self.pointed = html("", "pointed", POINTER)
+        self.remembering = MemoryPart(self)
         self.title = html("", "attention")
         with gr.Row():
             self.looks = [panel(f"attention-{side}", "shown") for side in SIDES]
@@ -117,15 +119,15 @@ class Page:
     def _wire(self) -> None:
         looked = [self.said, self.title, *self.looks]
         drawn = [self.shown, self.legend, *self.overlays]
-        outcome = [*looked, *drawn, self.how, self.pointed, self.to_save, self.files]
+        outcome = [*looked, *drawn, self.how, self.pointed, self.to_save, self.files, self.remembering.place]
         drawing = {self.shown, self.opacity, self.threshold}
-        asked = {*self.fields, *drawing}
+        asked = {*self.fields, *drawing, *self.remembering.asked}
         computing = dict(show_progress_on=self.said, **COMPUTING)
         for event in (self.button.click, self.words.submit, self.background.submit):
             event(self.run, asked, outcome, **computing)
         self.picture.select(self.look_at_upload, asked, looked, **computing)
         for overlay in self.overlays:
-            overlay.select(self.look_at_overlay, asked, looked, **computing)
+            overlay.select(self.look_at_overlay, asked, [*looked, self.shown], **computing)
         fields = [self.picture, self.words, self.background]
         self.examples.select(self.take_example, None, fields, **AT_ONCE)
         self.picture.input(self.take_own, {*fields}, fields[1:], **AT_ONCE)
@@ -137,6 +139,8 @@ class Page:
         self.legend.click(self.switch, drawing, drawn, **AT_ONCE)
         self.save.click(self.write, drawing, [self.said, self.files], **computing)
         self.save_scores.click(self.write_scores, drawing, [self.said, self.files], **computing)
+        self.finding.wire(computing)
+        self.remembering.wire(asked, outcome, computing)
 
     def take_example(self, at: gr.SelectData) -> Values:
         """An example becomes the picture, and its words, if it has some, the words."""
@@ -160,24 +164,30 @@ class Page:
     def change(self, values: Values) -> Values:
         """Another picture: what was found in the one before goes."""
         path = values[self.picture]
-        note = self._in_words(lambda: {self.said: status(_opened(path).notes)}) if path else {}
+        note = self.in_words(lambda: {self.said: status(open_upload(path).notes)}) if path else {}
         return {self.said: status([]), **self._nothing_found(), **note}
 
     def run(self, values: Values, progress: gr.Progress = PROGRESS) -> Values:
         """The overlays and the legend."""
 
         def compute() -> Values:
-            picture, wish = _opened(values[self.picture]), self._wish(values)
-            found, notes = self.session.run(picture.pixels, wish, progress)
-            return {
-                **self._nothing_looked_at(),
-                **self.draw({**values, self.shown: Shown(picture.pixels, wish, found)}),
-                self.said: status([*picture.notes, *notes]),
-                self.pointed: pointed(found),
-                **{part: gr.update(visible=True) for part in (self.how, self.to_save)},
-            }
+            picture = open_upload(values[self.picture])
+            return self.found(values, picture.pixels, self.wish(values), picture.notes, progress)
 
-        return {**self._nothing_found(), **self._in_words(compute)}
+        return {**self._nothing_found(), **self.in_words(compute)}
+
+    def found(
+        self, values: Values, pixels: np.ndarray, wish: Wish, notes: Sequence[str], progress: gr.Progress
+    ) -> Values:
+        """What is found in a picture (H, W, 3), as it is shown."""
+        found, told = self.session.run(pixels, wish, progress)
+        return {
+            **self._nothing_looked_at(),
+            **self.draw({**values, self.shown: Shown(pixels, wish, found)}),
+            self.said: status([*notes, *told]),
+            self.pointed: pointed(found),
+            **{part: gr.update(visible=True) for part in (self.how, self.to_save, self.remembering.place)},
+        }
 
     def draw(self, values: Values) -> Values:
         """The overlays and the legend of the last run, with the opacity and the threshold as they now are."""
@@ -185,7 +195,7 @@ class Page:
         if shown is None:
             return {**filled(self.overlays, []), self.shown: None, self.legend: ""}
         overlays = [
-            (one.method, one.over(shown.picture, values[self.opacity], shown.off, threshold)) for one in shown.found
+            (one.title, one.over(shown.picture, values[self.opacity], shown.off, threshold)) for one in shown.found
         ]
         told = legend(shown.found, shown.off, threshold)
         return {**filled(self.overlays, overlays), self.shown: shown, self.legend: told}
@@ -201,23 +211,24 @@ class Page:
         """Label maps as found, overlays as shown, and the list of classes, to download."""
 
         def compute() -> Values:
-            shown = self._last(values)
+            shown = self.last(values)
             files = labels_and_overlays(shown.picture, shown.found, values[self.threshold])
             return {self.said: status(["The files are below."]), self.files: gr.update(value=files, visible=True)}
 
-        return self._in_words(compute)
+        return self.in_words(compute)
 
     def write_scores(self, values: Values, progress: gr.Progress = PROGRESS) -> Values:
         """The scores of all classes, computed again, to download."""
 
         def compute() -> Values:
-            shown = self._last(values)
-            files = scores(self.session.predictions(shown.picture, shown.wish, progress))
+            shown = self.last(values)
+            files = scores(self.session.predictions(shown.picture, shown.wish, progress), shown.wish.memories)
             return {self.said: status(["The files are below."]), self.files: gr.update(value=files, visible=True)}
 
-        return self._in_words(compute)
+        return self.in_words(compute)
 
-    def _last(self, values: Values) -> Shown:
+    def last(self, values: Values) -> Shown:
+        """What was found last. Raises InputError where it is gone."""
         if values[self.shown] is None:  # the page was open while the server was started anew
             raise InputError("what was found is gone: press Run again")
         return values[self.shown]
@@ -226,33 +237,37 @@ class Page:
         """Attention of a point of the picture as it was uploaded."""
 
         def compute() -> Values:
-            picture = _opened(values[self.picture])
-            return self._look(picture.pixels, picture.at(*_point(at)), values, progress)
+            picture = open_upload(values[self.picture])
+            return self._look(picture.pixels, picture.at(*point_of(at)), values, progress)
 
-        return {**self._nothing_looked_at(), **self._in_words(compute)}
+        return {**self._nothing_looked_at(), **self.in_words(compute)}
 
     def look_at_overlay(self, values: Values, at: gr.SelectData, progress: gr.Progress = PROGRESS) -> Values:
         """Attention of a point of the picture that was run on."""
 
         def compute() -> Values:
-            shown = self._last(values)
-            x, y = (int(part) // magnification(shown.picture) for part in _point(at))
+            shown = self.last(values)
+            x, y = (int(part) // magnification(shown.picture) for part in point_of(at))
             done = self._look(shown.picture, (y, x), values, progress)
-            return {**done, self.said: status([_below(y, x), *told_at(shown.found, y, x)])}
+            side = next((side for side, one in enumerate(self.overlays) if one is getattr(at, "target", None)), 0)
+            told = [_below(y, x), *told_at(shown.found, y, x)]
+            return {**done, self.said: status(told), self.shown: replace(shown, point=(y, x), side=side)}
 
-        return {**self._nothing_looked_at(), **self._in_words(compute)}
+        return {**self._nothing_looked_at(), **self.in_words(compute)}
 
     def _look(self, pixels: np.ndarray, point: tuple[int, int], values: Values, progress: gr.Progress) -> Values:
-        looks = self.session.look(pixels, point, self._wish(values), progress)
+        looks = self.session.look(pixels, point, self.wish(values), progress)
         panels = [(f"{look.method}: attention", look.image) for look in looks if look.image is not None]
         return {self.said: status([_below(*point)]), self.title: attention(point, looks), **filled(self.looks, panels)}
 
-    def _wish(self, values: Values) -> Wish:
+    def wish(self, values: Values) -> Wish:
+        """What the fields and the memory ask for."""
         pair = values[self.first], values[self.second]
         methods = tuple(dict.fromkeys(method for method in pair if method != NOTHING))
-        return Wish(values[self.words], values[self.background], methods, values[self.backbone])
+        wish = Wish(values[self.words], values[self.background], methods, values[self.backbone])
+        return self.remembering.blended(wish, values)
 
-    def _in_words(self, compute: Callable[[], Values]) -> Values:
+    def in_words(self, compute: Callable[[], Values]) -> Values:
         """What it computes, or a status line with the user's mistake or the machine's limit."""
         try:
             return compute()
@@ -263,7 +278,7 @@ class Page:
         return {self.said: status([line], is_bad=True)}
 
     def _nothing_found(self) -> Values:
-        hidden = {part: gr.update(visible=False) for part in (self.how, self.to_save)}
+        hidden = {part: gr.update(visible=False) for part in (self.how, self.to_save, self.remembering.place)}
         gone = {self.shown: None, self.legend: "", self.pointed: "", self.files: gr.update(value=None, visible=False)}
         return {**gone, **hidden, **filled(self.overlays, []), **self._nothing_looked_at()}
 
@@ -273,18 +288,3 @@ class Page:
 
 def _below(y: int, x: int) -> str:
     return f"Below: what the point x={x}, y={y} looks at."
-
-
-def _opened(path: str | None) -> Picture:
-    """The picture; a file that is used is kept for longer."""
-    picture = open_picture(path)
-    os.utime(path)
-    return picture
-
-
-def _point(at: gr.SelectData) -> tuple[float, float]:
-    """Where a picture was clicked, (x, y); what comes from a browser may be anything."""
-    point = at.index if isinstance(at.index, list | tuple) else ()
-    if len(point) != 2 or not all(isinstance(part, int | float) and abs(part) < 1e6 for part in point):
-        raise InputError("that is no point of the picture")
-    return tuple(point)

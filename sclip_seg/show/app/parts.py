@@ -6,9 +6,14 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
+from ...errors import InputError
+
 SHOWN = 640  # pixels; browsers show small pictures small
 SIDES = range(2)  # methods side by side
 Values = dict[Component, object]
+COMPUTING = dict(concurrency_id="computing", concurrency_limit=1, api_visibility="private")
+AT_ONCE = dict(show_progress="hidden", api_visibility="private")
+PROGRESS = gr.Progress()  # gradio puts the event's own in its place
 
 
 def theme() -> gr.Theme:
@@ -33,10 +38,10 @@ def html(text: str, name: str | None = None, script: str | None = None) -> gr.HT
 
 def panel(name: str, kinds: str) -> gr.Image:
     """A place for a picture, hidden until it has one."""
+    # On a phone each has the whole width.
+    look = dict(elem_id=name, elem_classes=kinds.split(), buttons=["fullscreen"], min_width=240)
     # PNG: no compression may add colours that mean nothing.
-    return gr.Image(
-        visible=False, interactive=False, format="png", elem_id=name, elem_classes=kinds.split(), buttons=["fullscreen"]
-    )
+    return gr.Image(visible=False, interactive=False, format="png", **look)
 
 
 def filled(panels: Sequence[gr.Image], pictures: Sequence[tuple[str, np.ndarray]]) -> Values:
@@ -46,6 +51,14 @@ def filled(panels: Sequence[gr.Image], pictures: Sequence[tuple[str, np.ndarray]
         gr.update(value=_magnified(pixels), label=title, alt_text=title, visible=True) for title, pixels in pictures
     )
     return updates | dict(zip(panels, shown, strict=False))
+
+
+def point_of(at: gr.SelectData) -> tuple[float, float]:
+    """Where a picture was clicked, (x, y); what comes from a browser may be anything."""
+    point = at.index if isinstance(at.index, list | tuple) else ()
+    if len(point) != 2 or not all(isinstance(part, int | float) and abs(part) < 1e6 for part in point):
+        raise InputError("that is no point of the picture")
+    return tuple(point)
 
 
 def _magnified(picture: np.ndarray) -> np.ndarray:

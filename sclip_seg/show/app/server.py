@@ -14,11 +14,11 @@ from .folder import Uploads
 from .guard import Guard, Names
 from .page import CSS, Page
 from .parts import theme
-from .rest import routes
+from .rest import serve_programs
 
 SWEEP = 60  # seconds between looks at the folder
 WAITING = 32  # computations in line; further ones are told so
-SESSIONS = 32  # visitors whose last run is kept in memory, some 30 MB each at most
+SESSIONS = 32  # visitors whose last run and memory are kept, some 60 MB each at most
 CONNECTIONS = 256
 UNDOCUMENTED = dict(docs_url=None, redoc_url=None, openapi_url=None)  # those pages ask other hosts for scripts
 
@@ -28,7 +28,7 @@ def application(page: Page, names: Names, uploads: Uploads, readable: Iterable[P
     blocks = page.blocks.queue(api_open=False, max_size=WAITING)
     blocks.state_session_capacity = SESSIONS
     app = FastAPI(**UNDOCUMENTED)
-    app.include_router(routes(page.session, uploads.folder, page.backbone.value))
+    serve_programs(app, page.session, uploads.folder, page.backbone.value)
     app = gr.mount_gradio_app(
         app,
         blocks,
