@@ -16,7 +16,7 @@ MOST = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
 DRAWN = {"toy": world, "toy12": rich_world}  # the backbones that know drawn scenes, and nothing else
 LISTS = {  # of words, to find some in a picture
-    "benchmarks": "classes of all benchmarks, 293 words",
+    "benchmarks": "the class names of all benchmarks",
     "imagenet": "ImageNet's names, 20,102 words: minutes on a CPU, once",
     "imagenet+benchmarks": "both",
     "toy_stuff": "what the toy knows, 18 words",
