@@ -96,3 +96,10 @@ def test_a_documented_command_is_read(place, command, capsys):
     assert not unread, f"{place}: {unread} is read as a text"
     if settings and word == "test" and not place.startswith("docs/add/"):  # those name what their page adds
         assert load_config(options.config, options.dataset, options.backbone, settings)
+
+
+def test_curl_sends_words_as_they_are():
+    """`-F name=value` drops what is behind a semicolon, which stands between synonyms; `--form-string` does not."""
+    calls = [line for path in PAGES for line in path.read_text().splitlines() if line.lstrip().startswith("curl ")]
+    assert len(calls) > 4
+    assert not [line for line in calls if re.search(r'-F \w+="?[^" ]*;', line)]

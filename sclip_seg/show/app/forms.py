@@ -13,7 +13,7 @@ from .session import WEIGHT
 
 METHOD = "sclip"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-EXAMPLE = 'curl -F picture=@dog.jpg -F words="dog; puppy, grass"'
+EXAMPLE = 'curl -F picture=@dog.jpg --form-string words="dog; puppy, grass"'
 ANSWERS = {
     "classes": "JSON: each class's name, share of the picture and mean score",
     "labels": "PNG: the number of each pixel's class, from 0 in the order of the words, the background first",

@@ -1,8 +1,8 @@
 """The page's service for programs: a picture and words in, results out, by name.
 
     curl http://127.0.0.1:7860/api
-    curl -F picture=@dog.jpg -F words="dog; puppy, grass" http://127.0.0.1:7860/api/classes
-    curl -F picture=@dog.jpg -F words="dog, grass" http://127.0.0.1:7860/api/labels -o labels.png
+    curl -F picture=@dog.jpg --form-string words="dog; puppy, grass" http://127.0.0.1:7860/api/classes
+    curl -F picture=@dog.jpg --form-string words="dog, grass" http://127.0.0.1:7860/api/labels -o labels.png
     curl -F picture=@dog.jpg -F among=benchmarks http://127.0.0.1:7860/api/words
     curl -F picture=@dog.jpg -F name=Rex -F box="40, 30, 200, 180" http://127.0.0.1:7860/api/remember -o rex.safetensors
     curl -F picture=@park.jpg -F words=grass -F memory=@rex.safetensors http://127.0.0.1:7860/api/labels -o labels.png
