@@ -32,7 +32,7 @@ gamma, alpha, distance = dict(
 ).get(axes["dataset"], (0.10, 0.03, 0.10))
 of = "window" if axes["dataset"] == "cityscapes" else "picture"
 guide = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
-if axes["backbone"] == "toy":
+if axes["backbone"].startswith("toy"):
     guide = _base_.toy_guide
 
 protocol = dict(short_side=336, window=dict(crop=224, stride=112), logit_scale=40)

@@ -8,7 +8,7 @@ of; without a threshold of its own, those of ClearCLIP hold where there is a bac
 _base_ = "clearclip.py"
 axes = dict(method="clip_surgery")
 # Six blocks of any tower, as released; the toy tower of five is entered at the height that they have in twelve.
-tower = 12 if _base_.axes["backbone"] == "toy" else None
+tower = 12 if _base_.axes["backbone"].startswith("toy") else None
 model = dict(
     templates="imagenet85",
     backbone=dict(

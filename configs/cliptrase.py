@@ -24,7 +24,7 @@ published = dict(
 ).get(axes["dataset"], {})
 tuned = dict(eps=1.1, min_samples=7, image_prior=axes["dataset"] == "voc20")
 crop = 336
-if axes["backbone"] == "toy":  # 8 x 8 patches
+if axes["backbone"].startswith("toy"):  # 8 x 8 patches
     tuned, crop = dict(eps=0.4, min_samples=3, image_prior=False), 64
 
 # As released: the unlabelled border of VOC counts as background, a square without any thing is left out; COCO-Object

@@ -3,7 +3,7 @@
 _base_ = "sclip.py"
 axes = dict(method="cliptrase_windows")
 # DBSCAN's thresholds hold for a window's number of patches: 14 x 14, or 8 x 8 in the toy world.
-tuned = dict(eps=0.4 if _base_.axes["backbone"] == "toy" else 0.7, min_samples=3)
+tuned = dict(eps=0.4 if _base_.axes["backbone"].startswith("toy") else 0.7, min_samples=3)
 model = dict(
     logit_scale=100,
     background_threshold=0.0,

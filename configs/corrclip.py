@@ -33,7 +33,7 @@ published = dict(
 tuned = dict(
     guide=dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm"), regions=dict(type="sam2")
 )
-if axes["backbone"] == "toy":  # pictures of two hundred pixels, things of eight and more on plain grounds
+if axes["backbone"].startswith("toy"):  # pictures of two hundred pixels, things of eight and more on plain grounds
     tuned = dict(guide=_base_.toy_guide, regions=_base_.toy_regions)
 
 protocol = dict(short_side=336, window=dict(crop=336, stride=112, padding="symmetric", batch=8), logit_scale=40)

@@ -9,7 +9,7 @@ _base_ = "corrclip.py"
 axes = dict(method="corrclip_v2")
 
 tail = dict(type="CorrCLIPv2", bank=None, neighbours=20, weight=0.5, finer=2, void="smallest", **_base_.tuned)
-if _base_.axes["backbone"] != "toy":
+if not _base_.axes["backbone"].startswith("toy"):
     tail["guide"] = dict(
         type="TimmGuide", arch="vit_large_patch16_radio_v3.c_radio", pretrained="timm", positions="gem"
     )

@@ -22,7 +22,7 @@ published = dict(
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
 sharpness = 2.3 if axes["backbone"] == "laion2b_vit_h14" else 3.0  # released for all other towers and guides but MAE
-if axes["backbone"] == "toy":
+if axes["backbone"].startswith("toy"):
     guide = _base_.toy_guide
 
 protocol = dict(short_side=336, window=dict(crop=336, stride=112, padding="symmetric", batch=8), logit_scale=40)

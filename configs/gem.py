@@ -9,7 +9,7 @@ of ClearCLIP's runs of it, whose row has the common templates and positions:
 _base_ = "clearclip.py"
 axes = dict(method="gem")
 # Six blocks of any tower, as released; the toy tower of five is entered at the height that they have in twelve.
-tower = 12 if _base_.axes["backbone"] == "toy" else None
+tower = 12 if _base_.axes["backbone"].startswith("toy") else None
 # The window's own β grows with the tower's width: some 2 in the toy tower of 128, which would blur everything.
 temperature = 10.0 if _base_.axes["backbone"] == "toy" else None
 tuned = dict(blocks=6, iterations=1, temperature=temperature, tower=tower)

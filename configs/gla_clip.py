@@ -20,8 +20,8 @@ published = dict(
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
 sharp = dict(rho=0.55, gamma=30.0)
-if (
-    axes["backbone"] == "toy"
+if axes["backbone"].startswith(
+    "toy"
 ):  # things are small beside their grounds there, and the guide's similarities near to 1 or 0
     guide, sharp = _base_.toy_guide, dict(rho=0.9, gamma=1000.0)
 

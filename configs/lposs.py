@@ -25,7 +25,7 @@ published = dict(
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch16_224.dino", pretrained="timm")
 graph = dict(neighbours=400, power=3.0, sigma=0.01)
-if axes["backbone"] == "toy":  # pictures a third as large, and a guide whose similarities are near to 1 or 0
+if axes["backbone"].startswith("toy"):  # pictures a third as large, and a guide whose similarities are near to 1 or 0
     guide, graph = _base_.toy_guide, dict(neighbours=100, power=12.0, sigma=0.03)
 
 protocol = dict(short_side=448, window=dict(crop=224, stride=112))

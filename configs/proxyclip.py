@@ -23,7 +23,7 @@ published = dict(
     ade20k=dict(short_side=448),
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
-if axes["backbone"] == "toy":
+if axes["backbone"].startswith("toy"):
     guide = _base_.toy_guide
 
 protocol = dict(short_side=336, window=dict(crop=336, stride=112, padding="symmetric", batch=8), logit_scale=40)

@@ -10,7 +10,7 @@ axes = dict(method="radseg_plus")
 coarse = dict(context59=0.15, coco_stuff164k=0.05, cityscapes=0.1, ade20k=0.05).get(_base_.axes["dataset"], 0.2)
 sam = dict(checkpoint="facebook/sam-vit-huge", iou_threshold=0.9, coarse_threshold=coarse, min_area=225)
 refine = [dict(type="Presence", threshold=0.5, of="probabilities", at="pixels")]
-if _base_.axes["backbone"] != "toy":
+if not _base_.axes["backbone"].startswith("toy"):
     refine.append(dict(type="RADIORefinement", mask_weight=0.005, **sam))
 model = dict(refine=refine)
 del coarse, sam, refine

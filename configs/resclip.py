@@ -30,7 +30,7 @@ tuned = dict(
     ade20k=dict(rcs=0.3, sfr=0.7, sfr_scale=2.1, threshold=0.25),
 ).get(axes["dataset"], dict(rcs=0.4, sfr=0.7, sfr_scale=1.8, threshold=0.11))
 # Blocks 6 to 9 of any tower, as released (of ViT-L/14's 24 too); of the toy tower's five, those at the same height.
-blocks = dict(rcs_blocks=(6, 7, 8, 9), tower=12 if axes["backbone"] == "toy" else None)
+blocks = dict(rcs_blocks=(6, 7, 8, 9), tower=12 if axes["backbone"].startswith("toy") else None)
 
 protocol = dict(short_side=336, window=dict(crop=224, stride=112), logit_scale=40)
 model = dict(

@@ -22,7 +22,7 @@ if large:
 threshold, ratio = of_dataset.get(_base_.axes["dataset"], (0.5, 0.05))
 blocks = dict(blocks=[1, 3, 5, 7, 9], tower=24) if large else dict(blocks=[1, 3, 5], tower=12)
 regions = dict(type="mask2former", form="soft")
-if _base_.axes["backbone"] == "toy":
+if _base_.axes["backbone"].startswith("toy"):
     regions = _base_.toy_regions
 
 model = dict(

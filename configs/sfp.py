@@ -25,7 +25,7 @@ if "l14" in axes["backbone"] or "h14" in axes["backbone"]:
         coco_object=dict(background_threshold=0.25),
     ).get(axes["dataset"], {})
 # These blocks of any tower, as released (of ViT-L/14's 24 too); of the toy tower's five, those at the same height.
-tuned = dict(mid=9, post=4, fused=(4, 5, 6, 7, 8, 9, 10), tower=12 if axes["backbone"] == "toy" else None)
+tuned = dict(mid=9, post=4, fused=(4, 5, 6, 7, 8, 9, 10), tower=12 if axes["backbone"].startswith("toy") else None)
 tuned |= dict(class_weight=0.3, factor=1.5)
 
 protocol = dict(short_side=336, window=dict(crop=224, stride=112), logit_scale=40)

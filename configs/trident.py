@@ -42,7 +42,7 @@ guide = dict(type="TimmGuide", arch="vit_base_patch16_224.dino", pretrained="tim
 affinity = dict(type="SAMGuide", arch="samvit_base_patch16.sa1b", pretrained="timm")
 sam = dict(checkpoint="facebook/sam-vit-base", iou_threshold=0.8, coarse_threshold=coarse, min_area=225)
 refine = [dict(type="SAMRefinement", guide=affinity, **sam)]
-if axes["backbone"] == "toy":  # one guide for both, and no SAM to refine with
+if axes["backbone"].startswith("toy"):  # one guide for both, and no SAM to refine with
     guide = affinity = _base_.toy_guide
     refine = []
 

@@ -16,7 +16,7 @@ axes = dict(method="zsseg")
 # t, as published for the trained system; elsewhere its table's usual value.
 threshold = dict(ade20k=0.4, cityscapes=0.3).get(_base_.axes["dataset"], 0.5)
 regions = dict(type="maskformer", form="soft")
-if _base_.axes["backbone"] == "toy":
+if _base_.axes["backbone"].startswith("toy"):
     regions = _base_.toy_regions
 
 # τ of both papers; a background's threshold was published for SCLIP's scores, and is none of theirs.

@@ -18,7 +18,7 @@ from ..errors import InputError
 from . import snapshot
 
 Triple = tuple[float, float, float]
-SHIPPED = ("toy",)  # trained by sclip_seg/toy/train.py with QuickGELU and OpenAI's statistics
+SHIPPED = ("toy", "toy12")  # trained by sclip_seg/toy with QuickGELU and OpenAI's statistics
 STATISTICS = {
     "openai": (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD),
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),

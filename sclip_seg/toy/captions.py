@@ -22,6 +22,7 @@ PHRASINGS = ("{}.", "{}", "a picture of {}.", "there is {} here.", "i see {}.", 
 GROUND_PHRASINGS = ("{}", "a picture of {}.", "there is {} everywhere.", "nothing but {}.", "a photo of the {}.")
 PLACED = ("{} on {}", "{} on the {}", "{} in front of {}", "{} and {}", "{} surrounded by {}", "{} lying on some {}")
 BESIDE = ("{} and {}", "{} beside {}", "{} next to {}", "{} near {}", "{} with {}")
+RELATIONS = LEFT, RIGHT, ABOVE, BELOW = "{} to the left of {}", "{} to the right of {}", "{} above {}", "{} below {}"
 
 
 def say(random: np.random.Generator, stuff: np.ndarray, things: tuple, grounds: tuple) -> tuple[str, int]:
@@ -45,6 +46,11 @@ def say(random: np.random.Generator, stuff: np.ndarray, things: tuple, grounds: 
 def bits(names: list[str] | tuple[str, ...]) -> int:
     """A bit for each of NAMES."""
     return sum(1 << NAMES.index(name) for name in names)
+
+
+def plural(name: str) -> str:
+    """Of a thing's name."""
+    return PLURALS.get(name, name + "s")
 
 
 def _phrased(random, phrase, has_things):
@@ -71,14 +77,14 @@ def _one(name):
 def _counted(stuff, name):
     count, _, stats, _ = cv2.connectedComponentsWithStats((stuff == THINGS.index(name)).astype(np.uint8))
     several = NUMBERS.get(int((stats[1:count, cv2.CC_STAT_AREA] >= ENOUGH).sum()))
-    return f"{several} {PLURALS.get(name, name + 's')}" if several else _one(name)
+    return f"{several} {plural(name)}" if several else _one(name)
 
 
 def _relation(stuff, first, second):
     """Where the first is from the second, if that can be said of their middles."""
     (y, x), (v, u) = (np.argwhere(stuff == THINGS.index(name)).mean(0) for name in (first, second))
     if abs(x - u) > 2 * abs(y - v):
-        return "{} to the left of {}" if x < u else "{} to the right of {}"
+        return LEFT if x < u else RIGHT
     if abs(y - v) > 2 * abs(x - u):
-        return "{} above {}" if y < v else "{} below {}"
+        return ABOVE if y < v else BELOW
     return None

@@ -16,6 +16,7 @@ from ..evaluate.run import Run
 from ..evaluate.test import parse
 from ..files import write_atomically
 from ..words.vocabulary import Vocabulary
+from . import WORLDS
 from .make import make
 from .ranks import correlation, gains
 
@@ -27,15 +28,16 @@ METHODS = (
     *("lposs", "lposs_plus", "fsa", "sfp", "dih_clip", "gla_clip", "cass", "rfclip", "pearl"),
     *("corrclip", "corrclip_v2", "zsseg", "radseg"),
 )
-DATASETS = ("toy", "toy_stuff")
-DATA, OUT = Path("data/toy"), Path("work_dirs/demo")
+BACKBONE, DATASETS = "toy12", ("toy_rich", "toy_rich_stuff")
+DATA, OUT = Path("data"), Path("work_dirs/demo")
 COUNT, SEED, SHOWN = 100, 0, 4
 
 
 def demo(everything: bool = False) -> None:
     """Those of QUICK, or every method, on every toy dataset."""
     methods = METHODS if everything else QUICK
-    make(DATA, COUNT, SEED)
+    for world in WORLDS:
+        make(DATA / world, COUNT, SEED, world)
     found = [row for dataset in DATASETS for row in rows(methods, dataset)]
     write_atomically(OUT / "summary.json", json.dumps(found, indent=2) + "\n")
     for dataset in DATASETS:
@@ -49,7 +51,7 @@ def demo(everything: bool = False) -> None:
 
 def rows(methods: Sequence[str], dataset: str) -> list[dict]:
     """Evaluates methods as `sclip-seg test` does when it is given several: each is what it is alone."""
-    cells = [(OUT / method / dataset, [method, "--dataset", dataset, "--backbone", "toy"]) for method in methods]
+    cells = [(OUT / method / dataset, [method, "--dataset", dataset, "--backbone", BACKBONE]) for method in methods]
     lines = [[*line, "--work-dir", str(cell), "--out", str(cell / "labels")] for cell, line in cells]
     with redirect_stdout(io.StringIO()):  # each result.json has its classes; here one table is enough
         members = Group([Run(parse(line)) for line in lines]).measure()
@@ -73,10 +75,11 @@ def table(rows: list[dict]) -> PrettyTable:
 def compare(methods: Sequence[str], dataset: str) -> Image.Image:
     """The first pictures, their labels and each method's prediction, a picture a row."""
     palette = make_palette(len(Vocabulary.load(dataset)))
-    truth = DATA / ("labels/val" if dataset == "toy" else "labels_stuff/val")
+    world = DATA / DATASETS[0]
+    truth = world / ("labels/val" if dataset == DATASETS[0] else "labels_stuff/val")
     folders = {"label": truth} | {m: OUT / m / dataset / "labels" for m in methods}
     names = sorted(path.name for path in truth.glob("*.png"))[:SHOWN]
-    pictures = [np.asarray(Image.open(DATA / "images/val" / name)) for name in names]
+    pictures = [np.asarray(Image.open(world / "images/val" / name)) for name in names]
     cell = max(max(picture.shape[:2]) for picture in pictures) + 6
     canvas = Image.new("RGB", (cell * (1 + len(folders)), LINE + cell * SHOWN), "white")
     draw = ImageDraw.Draw(canvas)

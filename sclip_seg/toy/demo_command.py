@@ -1,8 +1,9 @@
 """The main job on the toy world, offline (`make demo`).
 
-Draws it under data/toy, evaluates ten methods of different kinds (every method
-with --all, as `make demo-all`), prints one table, and draws predictions side by
-side into work_dirs/demo.
+Draws both toy worlds under data/, evaluates ten methods of different kinds
+(every method with --all, as `make demo-all`) on the rich one with the toy CLIP
+of twelve blocks, prints one table, and draws predictions side by side into
+work_dirs/demo.
 """
 
 from ..command import Parser, run

@@ -15,6 +15,7 @@ from sclip_seg.show.app.downloads import overlay_file
 from sclip_seg.show.app.examples import what_it_knows
 from sclip_seg.show.app.found import Found
 from sclip_seg.show.app.session import Look
+from sclip_seg.toy import rich_world
 from sclip_seg.toy.world import GROUNDS, THINGS
 
 PICTURE = np.full((2, 3, 3), 90, np.uint8)
@@ -106,4 +107,5 @@ def test_what_a_pointer_is_told():
 
 def test_what_the_toy_knows_is_said():
     assert all(word in what_it_knows("toy") for word in (*THINGS, *GROUNDS, "Photographs"))
+    assert all(word in what_it_knows("toy12") for word in (*rich_world.NAMES, "Photographs"))
     assert what_it_knows("openai_vit_b16") == ""

@@ -15,7 +15,7 @@ from PIL import Image
 
 import sclip_seg
 from sclip_seg.show import demo_command
-from sclip_seg.toy import train
+from sclip_seg.toy import captions, rich_world, train
 from sclip_seg.toy.world import GROUNDS, THINGS
 from sclip_seg.words import prompts
 from sclip_seg.words.prompts import tell_of_prompts
@@ -79,13 +79,22 @@ def test_shipped_vocabularies_are_read_whole():
     assert (FOLDER / "toy.txt").is_file()
 
 
-def test_the_shipped_words_are_those_of_the_training():
-    known = json.loads((prompts.KNOWN / "toy.words.json").read_text())
-    assert known["names"] == [*THINGS, *GROUNDS]
-    phrasings = [*train.PHRASINGS, *train.GROUND_PHRASINGS, *train.PLACED]
-    phrasings += [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+PLAIN = [*train.PHRASINGS, *train.GROUND_PHRASINGS, *train.PLACED]
+RICH = [
+    *(*captions.PHRASINGS, *captions.GROUND_PHRASINGS, *captions.PLACED, *captions.BESIDE, *captions.RELATIONS),
+    *(*captions.NUMBERS.values(), *map(captions.plural, rich_world.THINGS), "a {}", "an {}"),
+]
+
+
+@pytest.mark.parametrize(
+    ("tower", "names", "phrasings"), [("toy", [*THINGS, *GROUNDS], PLAIN), ("toy12", [*rich_world.NAMES], RICH)]
+)
+def test_the_shipped_words_are_those_of_the_training(tower, names, phrasings):
+    known = json.loads((prompts.KNOWN / f"{tower}.words.json").read_text())
+    assert known["names"] == names
+    phrasings = [*phrasings, *(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)]
     used = {word for text in phrasings for word in re.findall(r"\w+", text.lower())}
-    assert set(known["others"]) == used - set(known["names"])
+    assert set(known["others"]) == used - {*names}
 
 
 @pytest.fixture(scope="module")

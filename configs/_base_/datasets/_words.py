@@ -7,5 +7,5 @@ pixels, reads pictures at their own size. The one word here holds the place of t
 words = ["object"]
 dataset = dict(type="FolderDataset", data_root="data/_words", pictures="pictures", labels="labels", vocabulary=words)
 settings = dict(vocabulary=words)
-if "{{$SCLIP_BACKBONE:openai_vit_b16}}" == "toy":
+if "{{$SCLIP_BACKBONE:openai_vit_b16}}".startswith("toy"):
     settings |= dict(short_side=None, window=dict(crop=64, stride=32))

@@ -8,17 +8,19 @@ from PIL import Image
 
 from ...errors import InputError
 from ...handed_in import read_text
-from ...toy.world import GROUNDS, THINGS, draw
+from ...toy import rich_world, world
+from ...toy.world import THINGS, draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST = 12  # of a folder
 SCENES = [(150, 200), (200, 150), (180, 180), (150, 220)]  # (height, width) of the drawn examples
-DRAWN = "toy"  # the backbone that knows drawn scenes, and nothing else
+DRAWN = {"toy": world, "toy12": rich_world}  # the backbones that know drawn scenes, and nothing else
 LISTS = {  # of words, to find some in a picture
-    "benchmarks": "classes of all benchmarks, 293 words",
+    "benchmarks": "the class names of all benchmarks",
     "imagenet": "ImageNet's names, 20,102 words: minutes on a CPU, once",
     "imagenet+benchmarks": "both",
     "toy_stuff": "what the toy knows, 18 words",
+    "toy_rich_stuff": "what toy12 knows, 32 words",
 }
 
 
@@ -62,17 +64,18 @@ def pictures_of(folder: Path) -> list[Path]:
 
 def what_it_knows(backbone: str) -> str:
     """What must be known of a backbone before a picture is given to it; empty for those that know what CLIP knows."""
-    if backbone != DRAWN:
+    if backbone not in DRAWN:
         return ""
+    things, grounds = DRAWN[backbone].THINGS, DRAWN[backbone].GROUNDS
     return (
-        f"{DRAWN} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(THINGS)} on "
-        f"{_listed(GROUNDS)}. Photographs and other words mean nothing to it."
+        f"{backbone} is for trying the page out: it only knows drawn scenes like the examples, with {_listed(things)} "
+        f"on {_listed(grounds)}. Photographs and other words mean nothing to it."
     )
 
 
 def list_for(backbone: str) -> str:
     """The list of words that fits a backbone."""
-    return "toy_stuff" if backbone == DRAWN else "benchmarks"
+    return {"toy": "toy_stuff", "toy12": "toy_rich_stuff"}.get(backbone, "benchmarks")
 
 
 def _listed(names: Sequence[str]) -> str:
