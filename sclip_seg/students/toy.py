@@ -41,7 +41,7 @@ def compare(options: argparse.Namespace) -> None:
     folder = options.work_dir
     pictures, labels, student = folder / "pictures", folder / "labels", folder / "student"
     draw(pictures, options.scenes)
-    make(DATA, COUNT, SEED)
+    make(DATA / DATASET, COUNT, SEED)
     notice(f"{options.method} labels {options.scenes} scenes")
     words = [*("--dataset", DATASET, "--backbone", TOWER, "--method", options.method), "--format", "png"]
     label(label_command.parse([str(pictures), *words, "--out", str(labels)]))

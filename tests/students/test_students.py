@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from sclip_seg.students import score_command, train_command
+from sclip_seg.students import score_command, toy, toy_command, train_command
 from sclip_seg.students.config import STUDENTS, load_student
 from sclip_seg.toy.make import make
 from sclip_seg.words.vocabulary import Vocabulary
@@ -126,3 +126,13 @@ def test_the_other_student_trains_and_goes_on():
     assert {name.split(".")[0] for name in moved} == {"backbone", "decode_head", "auxiliary_head"}
     assert all(weights.isfinite().all() for weights in held["state_dict"].values())
     assert held["state_dict"]["decode_head.conv_seg.weight"].shape[0] == len(Vocabulary.load("toy"))
+
+
+def test_the_toy_s_whole_way_from_an_empty_folder(tmp_path, monkeypatch, capsys):
+    """`make student` in small: drawn, labelled, trained, and both scored on scenes that it has drawn too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(toy, "COUNT", 2)
+    assert toy_command.main(["--scenes", "3", "--iters", "2", "--method", "sclip", "--work-dir", "work"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "teacher:" in line or "student:" in line]
+    assert [int(line.split("|")[-2]) for line in rows] == [2, 2]
+    assert len([*Path("work/pictures").glob("*.png")]) == 3
