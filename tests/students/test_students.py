@@ -133,6 +133,6 @@ def test_the_toy_s_whole_way_from_an_empty_folder(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(toy, "COUNT", 2)
     assert toy_command.main(["--scenes", "3", "--iters", "2", "--method", "sclip", "--work-dir", "work"]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if "teacher:" in line or "student:" in line]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| teacher", "| student"))]
     assert [int(line.split("|")[-2]) for line in rows] == [2, 2]
     assert len([*Path("work/pictures").glob("*.png")]) == 3
