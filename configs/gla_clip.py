@@ -20,9 +20,8 @@ published = dict(
 ).get(axes["dataset"], {})
 guide = dict(type="TimmGuide", arch="vit_base_patch8_224.dino", pretrained="timm")
 sharp = dict(rho=0.55, gamma=30.0)
-if axes["backbone"].startswith(
-    "toy"
-):  # things are small beside their grounds there, and the guide's similarities near to 1 or 0
+# Things are small beside their grounds there, and the guide's similarities near to 1 or 0.
+if axes["backbone"].startswith("toy"):
     guide, sharp = _base_.toy_guide, dict(rho=0.9, gamma=1000.0)
 
 protocol = dict(short_side=336, window=dict(crop=224, stride=112, padding="symmetric", batch=8), logit_scale=40)

@@ -22,8 +22,8 @@ HUB_NAMES = snapshot.OPEN_CLIP
 TOY = Path(__file__).parents[1] / "toy"
 SHIPPED = {name: TOY / f"{name}.safetensors" for name in facts.SHIPPED}
 
-for own in ("toy.json", "toy12.json"):
-    open_clip.add_model_config(TOY / own)
+for own in SHIPPED:
+    open_clip.add_model_config(TOY / f"{own}.json")
 
 
 def build_clip(arch: str, quick_gelu: bool | None = None, device: str = "cpu") -> torch.nn.Module:

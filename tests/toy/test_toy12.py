@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from drawn_world import QUIET
 from runs import result_of, tool
 
 from sclip_seg.evaluate.grid import gate
@@ -12,7 +13,6 @@ from sclip_seg.toy.make import make
 ROOT = Path(__file__).parents[2]
 EXPECTED = ROOT / "tests" / "expectations" / "toy12.json"
 ORDER = ("clip", "maskclip", "sclip", "naclip", "proxyclip", "trident")
-QUIET = ("test_dataloader.num_workers=0", "model.text_cache=None")
 
 
 @pytest.fixture(scope="module")
