@@ -84,9 +84,14 @@ def test_from_a_picture_to_attention(page, scene):
     heats = [pixels(page, f"#attention-{side} img") for side in (0, 1)]
     assert np.abs(heats[0] - heats[1]).mean() > 0.5
 
+    for x in (0.25, 0.75):  # the second while the first is being computed
+        look(page, DRAWN, x, 0.5)
+    until(lambda: point(page) == pytest.approx((96, 48), abs=2), "the last point")
+
     before = source(page, DRAWN)
-    run(page, "kite, egg", "")
-    until(lambda: "kite" in page.locator("#legend").inner_text())
+    run(page, "kite", "")
+    run(page, "kite, egg", "")  # likewise
+    until(lambda: "egg" in page.locator("#legend").inner_text())
     assert "tomato" not in page.locator("#legend").inner_text()
     until(lambda: source(page, DRAWN) != before)
     until(lambda: page.locator("#attention-0").count() == 0)  # of the run before

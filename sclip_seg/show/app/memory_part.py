@@ -50,9 +50,10 @@ class MemoryPart:
     def wire(self, asked: set, outcome: list, computing: dict) -> None:
         """What happens when it is used. `asked`, `outcome`: of a run."""
         page, after = self.page, [*outcome, self.memory, self.told, self.name]
+        once = dict(computing, trigger_mode="once")  # pressed twice, it would ask for another name
         for event in (self.keep.click, self.name.submit):
-            event(self.remember, {*asked, self.name}, after, **computing)
-        self.weight.change(self.weigh, asked, after, trigger_mode="always_last", **computing)  # of a drag, the end
+            event(self.remember, {*asked, self.name}, after, **once)
+        self.weight.change(self.weigh, asked, after, **computing)
         self.drop.click(self.forget, asked, after, **computing)
         self.save.click(self.write_memory, asked, [page.said, page.files], **computing)
 

@@ -125,9 +125,10 @@ class Page:
         computing = dict(show_progress_on=self.said, **COMPUTING)
         for event in (self.button.click, self.words.submit, self.background.submit):
             event(self.run, asked, outcome, **computing)
-        self.picture.select(self.look_at_upload, asked, looked, **computing)
+        clicked = dict(computing, trigger_mode="multiple")  # gradio's "always_last" has the place of the first click
+        self.picture.select(self.look_at_upload, asked, looked, **clicked)
         for overlay in self.overlays:
-            overlay.select(self.look_at_overlay, asked, [*looked, self.shown], **computing)
+            overlay.select(self.look_at_overlay, asked, [*looked, self.shown], **clicked)
         fields = [self.picture, self.words, self.background]
         self.examples.select(self.take_example, None, fields, **AT_ONCE)
         self.picture.input(self.take_own, {*fields}, fields[1:], **AT_ONCE)

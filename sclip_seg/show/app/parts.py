@@ -11,7 +11,8 @@ from ...errors import InputError
 SHOWN = 640  # pixels; browsers show small pictures small
 SIDES = range(2)  # methods side by side
 Values = dict[Component, object]
-COMPUTING = dict(concurrency_id="computing", concurrency_limit=1, api_visibility="private")
+# One after the other. What is asked while the same is being computed comes after it, with the fields as they then are.
+COMPUTING = dict(concurrency_id="computing", concurrency_limit=1, api_visibility="private", trigger_mode="always_last")
 AT_ONCE = dict(show_progress="hidden", api_visibility="private")
 PROGRESS = gr.Progress()  # gradio puts the event's own in its place
 
