@@ -16,6 +16,8 @@ from .world import WINDOW
 SIDE, COUNT = 128, (1, 8)  # of a drawn scene, and how many things are tried in it
 SCALES = (44, SIDE)  # sides of the squares that become a view, a small one as often as a large one
 PATCHES = WINDOW // 8  # a side
+LEAST = 3  # patches, the side of a part
+DEPTHS = (6, 7, 8, 9, 10, *5 * (11,))  # blocks after which the last one reads a part's values, each as often
 AT_A_TIME = 100
 _FILES = {"pictures.npy": (3,), "labels.npy": ()}
 
@@ -46,18 +48,34 @@ def _draw(folder, seed, start, stop):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Views of scenes and a caption of each.
+class Told:
+    """What is said of pictures: a caption of each, its names as bits (B,), and those of all that is to be seen (B,)."""
 
-    pictures: (B, 3, 64, 64) uint8. kept: (B, T) which patches are seen, or None for all.
-    captions, said: words, and (B,) their names as bits. seen: (B,) the names of all that is to be seen, as bits.
+    captions: list[str]
+    said: np.ndarray
+    seen: np.ndarray
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A rectangle of each view's patches, (B, T) bool, what is said of it, and after how many blocks it is read."""
+
+    inside: np.ndarray
+    told: Told
+    depth: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views of scenes and what is said of them.
+
+    pictures: (B, 3, 64, 64) uint8. kept: (B, T) which patches are seen, or None for all. parts: where all are.
     """
 
     pictures: np.ndarray
     kept: np.ndarray | None
-    captions: list[str]
-    said: np.ndarray
-    seen: np.ndarray
+    told: Told
+    parts: Parts | None
 
 
 def batch(pool: Pool, seed: int, step: int, size: int, patches: int) -> Batch:
@@ -69,14 +87,17 @@ def batch(pool: Pool, seed: int, step: int, size: int, patches: int) -> Batch:
     views = [
         _view(random, pool.pictures[i], pool.labels[i], patches) for i in random.integers(len(pool.labels), size=size)
     ]
-    pictures, kept, captions, said, seen = zip(*views, strict=True)
-    return Batch(
-        np.stack(pictures).transpose(0, 3, 1, 2),
-        np.stack(kept) if patches < PATCHES**2 else None,
-        list(captions),
-        np.array(said, np.int64),
-        np.array(seen, np.int64),
-    )
+    pictures, labels, kept, *told = zip(*views, strict=True)
+    pictures, told = np.stack(pictures).transpose(0, 3, 1, 2), _together(told)
+    if patches < PATCHES**2:
+        return Batch(pictures, np.stack(kept), told, None)
+    inside, *parts = zip(*(_part(random, each) for each in labels), strict=True)
+    return Batch(pictures, None, told, Parts(np.stack(inside), _together(parts), int(random.choice(DEPTHS))))
+
+
+def _together(told):
+    captions, *names = told
+    return Told(list(captions), *(np.array(bits, np.int64) for bits in names))
 
 
 def _view(random, picture, labels, patches):
@@ -93,5 +114,18 @@ def _view(random, picture, labels, patches):
     kept = np.sort(random.permutation(PATCHES**2)[:patches])
     cells = labels.reshape(PATCHES, 8, PATCHES, 8).swapaxes(1, 2).reshape(PATCHES**2, 64)
     things, grounds = visible(cells[kept])
-    caption, said = say(random, labels, things, grounds)
-    return picture, kept, caption, said, bits(things + grounds)
+    return picture, labels, kept, *_said(random, labels, things, grounds)
+
+
+def _part(random, labels):
+    """A rectangle of a view's patches, with a caption of what it shows."""
+    height, width = (int(side) for side in random.integers(LEAST, PATCHES + 1, size=2))
+    top, left = (int(random.integers(PATCHES - side + 1)) for side in (height, width))
+    inside = np.zeros((PATCHES, PATCHES), bool)
+    inside[top : top + height, left : left + width] = True
+    labels = labels[8 * top : 8 * (top + height), 8 * left : 8 * (left + width)]
+    return inside.ravel(), *_said(random, labels, *visible(labels))
+
+
+def _said(random, labels, things, grounds):
+    return *say(random, labels, things, grounds), bits(things + grounds)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained):
     assert [line.get("loss") for line in straight.log] == [line.get("loss") for line in second.log]
 
 
+def test_the_last_steps_alone_are_stirred(trained):
+    training, length = trained[0], 5520
+    given = training.options, training.descent.taken
+    training.options = argparse.Namespace(**vars(given[0]) | dict(steps=length))
+    stirred = []
+    for training.descent.taken in range(length):
+        stirred.append(training._stirs)
+    training.options, training.descent.taken = given
+    assert stirred == [False] * 4960 + [True] * 560
+
+
 def test_the_log_is_kept_and_drawn(trained):
     folder = trained[1].folder
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -100,34 +112,103 @@ def test_what_is_true_besides_is_no_negative():
     assert train12.contrastive_loss(logits, own, ignored).item() == pytest.approx((rows + columns) / 6, abs=1e-4)
 
 
-def test_the_towers_read_as_open_clip_reads(trained):
+@pytest.fixture
+def parts():
+    """Of two views: the left half, read at the end, and of one picture the whole."""
+    inside = np.zeros((2, 8, 8), bool)
+    inside[0, :, :4] = inside[1] = True
+    told = pool.Told(["a lemon on sand", "two books."], np.array([1, 2]), np.array([1, 2]))
+    return pool.Parts(inside.reshape(2, 64), told, 11)
+
+
+def test_the_towers_read_as_open_clip_reads(trained, parts):
     model, tokenizer = trained[0].model.eval(), trained[0].tokenizer
     pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(0))
     tokens = tokenizer(["a lemon on sand", "two books."])
     with torch.no_grad():
         every, whole = torch.arange(64).expand(2, -1), model.encode_image(pictures)
-        (read,) = train12.encode_pictures(model, pictures, every)
-        assert torch.allclose(read, whole, atol=1e-5)
-        assert torch.allclose(train12.encode_pictures(model, pictures, None)[0], whole, atol=1e-5)
+        for kept, told in ((every, None), (None, parts)):
+            assert torch.allclose(train12.encode_pictures(model, pictures, kept, told).of[0][0], whole, atol=1e-5)
         assert torch.allclose(train12.encode_captions(model, tokens[:, :8]), model.encode_text(tokens), atol=1e-5)
 
 
-def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained):
-    """Whose mean over the patches is told, with the rest of the last block and without."""
+def test_what_all_patches_share_is_the_mean_cosine_of_any_two(trained, parts):
+    model, after = trained[0].model.eval(), []
+    pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(2))
+    blocks = model.visual.transformer.resblocks[:-1]
+    hooks = [block.register_forward_hook(lambda module, given, out: after.append(out[:, 1:])) for block in blocks]
+    with torch.no_grad():
+        shared = train12.encode_pictures(model, pictures, None, parts).shared
+    for hook in hooks:
+        hook.remove()
+    rows = [tokens.flatten(0, 1).double() for tokens in after]
+    cosines = [torch.cosine_similarity(of[:, None], of[None], dim=-1).mean() for of in rows]
+    assert len(cosines) == 11
+    assert shared.item() == pytest.approx(np.mean(cosines), abs=1e-5)
+    assert train12.encode_pictures(model, pictures, torch.arange(64).expand(2, -1), None).shared == 0
+
+
+@pytest.mark.parametrize(("depth", "stirred"), [(6, False), (11, False), (8, True)])
+def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, parts, depth, stirred):
+    """Of the view with the rest of the last block; of a part, after any depth, without; last with another's tokens."""
     model, seen = trained[0].model.eval(), {}
     pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(1))
     visual, last = model.visual, model.visual.transformer.resblocks[-1]
-    hook = last.register_forward_pre_hook(lambda module, given: seen.update(tokens=given[0]))
+    hooks = [
+        visual.transformer.resblocks[of].register_forward_pre_hook(
+            lambda module, given, of=of: seen.update({of: given[0]})
+        )
+        for of in (depth, 11)
+    ]
     with torch.no_grad():
-        _, whole, bare = train12.encode_pictures(model, pictures, None)
-        hook.remove()
-        normed = last.ln_1(seen["tokens"][:, 1:])
-        values, _ = last.attn(normed, normed, normed, attn_mask=~torch.eye(64, dtype=torch.bool))
-        patches = seen["tokens"][:, 1:] + values
+        read = train12.encode_pictures(model, pictures, None, replace(parts, depth=depth), stirred)
+        for hook in hooks:
+            hook.remove()
+
+        def values(tokens):
+            normed = last.ln_1(tokens[:, 1:])
+            return last.attn(normed, normed, normed, attn_mask=~torch.eye(64, dtype=torch.bool))[0]
+
+        def joint(tokens):
+            return visual.ln_post(tokens) @ visual.proj
+
+        (_, whole), (of_part,) = read.of
+        patches = seen[11][:, 1:] + values(seen[11])
         patches = patches + last.mlp(last.ln_2(patches))
-        for found, expected in ((whole, patches), (bare, values)):
-            expected = (visual.ln_post(expected) @ visual.proj).mean(1)
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(whole, joint(patches).mean(1), rtol=1e-4, atol=1e-5)
+        others = seen[depth][[1, 0], 1:] if stirred else 0
+        bare = joint(values(seen[depth]) + others).unflatten(1, (8, 8))
+        expected = torch.stack([bare[0, :, :4].mean((0, 1)), bare[1].mean((0, 1))])
+        torch.testing.assert_close(of_part, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_part_is_a_rectangle_and_told_of_what_it_shows():
+    drawn = Drawn(None, 0, 4)
+    drawn.labels[:, :, 64:] = len(THINGS) + 1  # another ground on the right
+    whole = [pool.batch(drawn, 0, step, 4, 64) for step in range(30)]
+    told_less = 0
+    for given in whole:
+        assert given.kept is None
+        assert given.parts.depth in pool.DEPTHS
+        for inside, said, seen, of_all in zip(
+            given.parts.inside.reshape(-1, 8, 8),
+            given.parts.told.said,
+            given.parts.told.seen,
+            given.told.seen,
+            strict=True,
+        ):
+            rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+            assert len(rows) >= pool.LEAST
+            assert len(columns) >= pool.LEAST
+            assert inside.sum() == len(rows) * len(columns) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+            assert said & ~seen == 0
+            told_less += bool(of_all & ~seen)
+    assert told_less > 10
+    assert {given.parts.depth for given in whole} > {11}
+    again = pool.batch(drawn, 0, 7, 4, 64).parts
+    assert np.array_equal(again.inside, whole[7].parts.inside)
+    assert again.told.captions == whole[7].parts.told.captions
+    assert pool.batch(drawn, 0, 7, 4, 32).parts is None
 
 
 def test_what_is_shipped_is_small_and_read_as_it_was(trained, tmp_path):
