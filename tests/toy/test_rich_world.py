@@ -73,7 +73,7 @@ class Here:
 
 def test_a_batch_depends_on_its_seed_and_step_alone(small_pool):
     first, again, other = (pool.batch(small_pool, 0, step, 6, 32) for step in (3, 3, 4))
-    assert first.captions == again.captions
+    assert first.told.captions == again.told.captions
     assert np.array_equal(first.pictures, again.pictures)
     assert np.array_equal(first.kept, again.kept)
     assert not np.array_equal(first.pictures, other.pictures)
@@ -97,9 +97,10 @@ def names_in(caption):
 
 def test_captions_name_what_is_said_and_say_what_is_seen(small_pool):
     several = 0
-    for step in range(6):
-        batch = pool.batch(small_pool, 1, step, 16, 32)
-        for caption, said, seen in zip(batch.captions, batch.said, batch.seen, strict=True):
+    views = [pool.batch(small_pool, 1, step, 16, 32).told for step in range(6)]
+    parts = [pool.batch(small_pool, 1, step, 16, 64).parts.told for step in range(6)]
+    for told in (*views, *parts):
+        for caption, said, seen in zip(told.captions, told.said, told.seen, strict=True):
             # Templates have words of their own, such as "toy", but no name.
             assert captions.bits(sorted(names_in(caption), key=NAMES.index)) == said, caption
             assert said
