@@ -26,6 +26,8 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]"
 SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
 DRAWN = "#overlay-0 img"
 IS_UP = "the page is at"
+# A server closes what was idle for seconds, maybe as it is asked: browsers ask again by themselves, playwright does not.
+ASKED = dict(timeout=1000 * PATIENCE, max_retries=5)
 
 
 def free_port():
@@ -96,7 +98,7 @@ def look(page, image, x, y):
 
 def pixels(page, image):
     """The picture behind an <img>, (H, W, 3) at the scene's own size."""
-    shown = page.request.get(page.locator(image).get_attribute("src"), timeout=1000 * PATIENCE)
+    shown = page.request.get(page.locator(image).get_attribute("src"), **ASKED)
     magnified = np.asarray(Image.open(io.BytesIO(shown.body())).convert("RGB")).astype(int)
     scale = len(magnified) // len(SCENE)
     return magnified[::scale, ::scale]

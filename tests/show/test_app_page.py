@@ -6,7 +6,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from app_browser import DRAWN, SCENE, field, look, pixels, point, run, serving, source, upload
+from app_browser import ASKED, DRAWN, SCENE, field, look, pixels, point, run, serving, source, upload
 from driven import browsing
 from PIL import Image
 from waiting import PATIENCE, until
@@ -133,7 +133,12 @@ def test_a_word_goes_off_and_the_pointer_and_files_tell_what_was_found(page, sce
     links = until(lambda: page.locator("#files a").all(), "files")
     names = [link.get_attribute("href").rsplit("/", 1)[-1] for link in links]
     assert names == ["classes.txt", *(f"{m}.{kind}.png" for m in ("sclip", "clip") for kind in ("labels", "overlay"))]
-    assert page.request.get(links[0].get_attribute("href")).text().split() == ["background", "tomato", "lemon", "leaf"]
+    assert page.request.get(links[0].get_attribute("href"), **ASKED).text().split() == [
+        "background",
+        "tomato",
+        "lemon",
+        "leaf",
+    ]
 
 
 def test_words_of_an_example_do_not_go_with_a_picture_of_ones_own(page, scene):
@@ -156,7 +161,7 @@ def test_programs_are_answered(server, browser, scene):
     root, request = f"{server[0]}/api", browser.request
 
     def ask(name, /, **more):
-        return request.post(f"{root}/{name}", multipart={**fields, **more, "picture": given})
+        return request.post(f"{root}/{name}", multipart={**fields, **more, "picture": given}, **ASKED)
 
     told = ask("classes").json()
     assert [one["name"] for one in told["classes"]] == ["background", "tomato", "lemon"]
@@ -170,12 +175,12 @@ def test_programs_are_answered(server, browser, scene):
     assert Image.open(io.BytesIO(ask("overlay").body())).height > len(labels)
     assert ask("words").json()["words"]
     assert "few-shot" in ask("remember", name="it", box="0,0,40,40").headers
-    assert "toy" in request.get(root).json()["backbones"]
+    assert "toy" in request.get(root, **ASKED).json()["backbones"]
     for odd in ({"words": "a,,b"}, {"method": "../sclip"}, {"backbone": "none"}, {"words": " "}):
         answer = ask("classes", **odd)
         assert (answer.status, len(answer.json()["error"].splitlines())) == (400, 1)
-    assert request.post(f"{root}/labels", multipart=fields).status == 422
-    assert request.post(f"{root}/other", multipart=fields).status == 405
+    assert request.post(f"{root}/labels", multipart=fields, **ASKED).status == 422
+    assert request.post(f"{root}/other", multipart=fields, **ASKED).status == 405
 
 
 def test_opacity_redraws_and_large_pictures_are_scaled_down(page, scene, tmp_path):
