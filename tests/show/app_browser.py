@@ -26,7 +26,7 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install .[app]"
 SCENE = draw(7, 3, 96, 128, count=(4, 5)).image
 DRAWN = "#overlay-0 img"
 IS_UP = "the page is at"
-# A server closes what was idle for seconds, maybe as it is asked. Browsers ask again by themselves; playwright does not.
+# A server closes what was idle for seconds, maybe as it is asked. Browsers ask again by themselves, playwright not.
 ASKED = dict(timeout=1000 * PATIENCE, max_retries=5)
 
 
