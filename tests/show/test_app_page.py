@@ -133,12 +133,8 @@ def test_a_word_goes_off_and_the_pointer_and_files_tell_what_was_found(page, sce
     links = until(lambda: page.locator("#files a").all(), "files")
     names = [link.get_attribute("href").rsplit("/", 1)[-1] for link in links]
     assert names == ["classes.txt", *(f"{m}.{kind}.png" for m in ("sclip", "clip") for kind in ("labels", "overlay"))]
-    assert page.request.get(links[0].get_attribute("href"), **ASKED).text().split() == [
-        "background",
-        "tomato",
-        "lemon",
-        "leaf",
-    ]
+    listed = page.request.get(links[0].get_attribute("href"), **ASKED).text()
+    assert listed.split() == ["background", "tomato", "lemon", "leaf"]
 
 
 def test_words_of_an_example_do_not_go_with_a_picture_of_ones_own(page, scene):
@@ -165,12 +161,11 @@ def test_programs_are_answered(server, browser, scene):
 
     told = ask("classes").json()
     assert [one["name"] for one in told["classes"]] == ["background", "tomato", "lemon"]
-    assert sum(one["share"] for one in told["classes"]) == pytest.approx(1)
+    shares = [one["share"] for one in told["classes"]]
+    assert sum(shares) == pytest.approx(1)
     labels = np.asarray(Image.open(io.BytesIO(ask("labels").body())))
     assert labels.shape == SCENE.shape[:2]
-    assert np.bincount(labels.ravel(), minlength=3) / labels.size == pytest.approx(
-        [c["share"] for c in told["classes"]]
-    )
+    assert np.bincount(labels.ravel(), minlength=3) / labels.size == pytest.approx(shares)
     assert np.load(io.BytesIO(ask("scores").body()))["scores"].shape == (3, *labels.shape)
     assert Image.open(io.BytesIO(ask("overlay").body())).height > len(labels)
     assert ask("words").json()["words"]
