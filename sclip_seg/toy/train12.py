@@ -157,7 +157,7 @@ class Training:
         texts = (self.model.logit_scale.exp() * F.normalize(text.float(), dim=1)).chunk(len(told))
         logits = [
             [F.normalize(each.float(), dim=1) @ words.t() for each in readings]
-            for readings, words in zip(read.of[: len(told)], texts, strict=True)
+            for readings, words in zip(read.of, texts, strict=True)
         ]
         losses = [contrastive_loss(each, *pair) for of, pair in zip(logits, pairs, strict=True) for each in of]
         self.descent.step(sum(losses) / len(losses) + SHARED * read.shared)
@@ -196,12 +196,12 @@ def normalised(pictures: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Read:
-    """What is read of pictures: (B, D) each `of` the views and of their parts; and what all patches share, in [0, 1].
+    """What is read: (B, D) each `of` the views and, if they have some, their parts; what all patches share, in [0, 1].
 
     The last is the squared length of the mean of all patches' unit vectors, on average over the blocks.
     """
 
-    of: tuple[list[Tensor], list[Tensor]]
+    of: list[list[Tensor]]
     shared: Tensor | float
 
 
@@ -225,7 +225,7 @@ def encode_pictures(
     for block in blocks:
         after.append(block(after[-1]))
     if parts is None:
-        return Read(([_joint(visual, last(after[-1])[:, 0])], []), 0.0)
+        return Read([[_joint(visual, last(after[-1])[:, 0])]], 0.0)
     means = [F.normalize(tokens[:, 1:].float(), dim=-1).mean((0, 1)) for tokens in after[1:]]
     shared = sum(mean.square().sum() for mean in means) / len(means)
     patches = after[-1][:, 1:] + _values(last, after[-1][:, 1:])
@@ -238,7 +238,7 @@ def encode_pictures(
     values = _joint(visual, values)
     of_parts = (inside * values).sum(1) / inside.sum(1)
     of_views = [_joint(visual, last(after[-1])[:, 0]), _joint(visual, patches).mean(1)]
-    return Read((of_views, [of_parts]), shared)
+    return Read([of_views, [of_parts]], shared)
 
 
 def _values(block, patches):
