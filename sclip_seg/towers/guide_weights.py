@@ -24,7 +24,8 @@ def build(arch: str, pretrained: str | None, options: dict, folder: str, seed: i
     """timm's model with the weights that `pretrained` names (`guide._TimmModel`), in eval mode. Raises InputError."""
     if not isinstance(arch, str) or not timm.is_model(arch):
         near = difflib.get_close_matches(str(arch), timm.list_models(pretrained=True), n=3)
-        raise InputError(f"timm {timm.__version__} has no model {arch!r}" + (f"; near: {', '.join(near)}" * bool(near)))
+        like = f"; near: {', '.join(near)}" * bool(near)
+        raise InputError(f"timm {timm.__version__} has no model {arch!r}; a later one may (pip install -U timm){like}")
     if not_ours := NOT_OPTIONS & options.keys():
         raise InputError(
             f"a guide's options hold {min(not_ours)!r}; its weights are named by `pretrained` and `folder`"
