@@ -58,11 +58,15 @@ class Told:
 
 @dataclass(frozen=True)
 class Parts:
-    """A rectangle of each view's patches, (B, T) bool, what is said of it, and after how many blocks it is read."""
+    """A rectangle of each view's patches, (B, T) bool, and what is said of it.
+
+    depth: after how many blocks it is read. beside: which patch of another view is added then.
+    """
 
     inside: np.ndarray
     told: Told
     depth: int
+    beside: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def batch(pool: Pool, seed: int, step: int, size: int, patches: int) -> Batch:
     if patches < PATCHES**2:
         return Batch(pictures, np.stack(kept), told, None)
     inside, *parts = zip(*(_part(random, each) for each in labels), strict=True)
-    return Batch(pictures, None, told, Parts(np.stack(inside), _together(parts), int(random.choice(DEPTHS))))
+    depth, beside = int(random.choice(DEPTHS)), int(random.integers(PATCHES**2))
+    return Batch(pictures, None, told, Parts(np.stack(inside), _together(parts), depth, beside))
 
 
 def _together(told):

@@ -3,12 +3,11 @@
 Nothing asks a CLIP what its patches say; of large ones one learns it by the way. A small deep one does not come to it:
 after 4,000 steps it told 73 % of captions from a view and segmented at chance, MaskCLIP 3.3 mIoU of 32 names. So the
 cooldown, which also sees whole views, asks three times: the class token, the mean of the patches' values with the rest
-of the last block, and of the values alone over a random rectangle of patches, against a caption of what that shows.
-The last is read after any of the later blocks, as methods do that read middle ones. What all patches share, four fifths
-of their length in such a tower, is held down: there is no telling them apart by it. And the values of the last tenth of
-the steps are added to the tokens of another picture, so that they come to outweigh what else methods leave beside them
-(the residual path, a class token): of length 64 beside tokens of 360 before, of 127 beside 194 after. No label of a
-pixel is seen.
+of the last block, and the mean of the values alone over a random rectangle of patches, against a caption of what that
+shows. The last is read after any of the later blocks, as methods do that read middle ones, and beside a class token and
+a patch of another picture, so that values come to outweigh what else methods leave beside them (the residual path, a
+class token): of length 64 beside patches of 360 they were before. What all patches share, four fifths of their length
+in such a tower, is held down: there is no telling them apart by it. No label of a pixel is seen.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ from .train import LARGEST_LOGIT_SCALE
 from .train_command import TOY
 from .training import Descent, halved, save
 
-RATE, WARMUP, COOLDOWN, STIRRED = 1e-3, 150, 0.2, 0.1015  # of the optimizer; the last two are shares of the steps
-SHARED = 0.5  # weight of what all patches share
+RATE, WARMUP, COOLDOWN = 1e-3, 150, 0.2  # of the optimizer; the last is a share of the steps
+SHARED, BESIDE = 0.5, 3.0  # weights: of what all patches share in the loss, of another picture's patch beside values
 PATCHES, SEEN = 64, 32  # of a view; how many of them are seen until the cooldown, which halves a step's cost
 
 
@@ -72,11 +71,6 @@ class Training:
     def _given(self) -> dict:
         """What a training must not change on its way. How long it goes on may."""
         return {key: getattr(self.options, key) for key in ("seed", "batch", "pool")}
-
-    @property
-    def _stirs(self) -> bool:
-        """Whether this is one of the last steps, which add values to another picture's tokens."""
-        return self.descent.taken >= self.options.steps - round(STIRRED * self.options.steps)
 
     def _take_up(self) -> None:
         if not self._checkpoint.is_file():
@@ -152,7 +146,7 @@ class Training:
         # Of a few dozen tokens the plain attention is the fastest: on a CPU the fused one's gradient is half of a step.
         plain = sdpa_kernel(SDPBackend.MATH)
         with plain, torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            read = encode_pictures(self.model, pictures, kept, given.parts, self._stirs)
+            read = encode_pictures(self.model, pictures, kept, given.parts)
             text = encode_captions(self.model, tokens)
         texts = (self.model.logit_scale.exp() * F.normalize(text.float(), dim=1)).chunk(len(told))
         logits = [
@@ -205,14 +199,12 @@ class Read:
     shared: Tensor | float
 
 
-def encode_pictures(
-    model: torch.nn.Module, pictures: Tensor, kept: Tensor | None, parts: Parts | None, stirred: bool = False
-) -> Read:
+def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | None, parts: Parts | None) -> Read:
     """Of (B, 3, 64, 64), of which the patches `kept` (B, T) are seen.
 
     Views are read by the class token and, where they have parts, by the mean of the patches' values with the rest of
-    the last block; parts by the mean of the values alone, after the depth that they are read at. Where it is `stirred`,
-    these are added to the tokens of another picture.
+    the last block; parts by the mean of the values alone, after the depth that they are read at, to which the class
+    token and a patch of another picture are added.
     """
     visual = model.visual
     patches = visual.conv1(pictures).flatten(2).transpose(1, 2)
@@ -231,12 +223,9 @@ def encode_pictures(
     patches = after[-1][:, 1:] + _values(last, after[-1][:, 1:])
     patches = patches + last.mlp(last.ln_2(patches))
     inside = torch.from_numpy(parts.inside).to(patches)[..., None]
-    own = after[parts.depth][:, 1:]
-    values = _values(last, own)
-    if stirred:
-        values = values + own.roll(1, 0)
-    values = _joint(visual, values)
-    of_parts = (inside * values).sum(1) / inside.sum(1)
+    values, others = _values(last, after[parts.depth][:, 1:]), after[parts.depth].roll(1, 0)
+    beside = others[:, 0] + BESIDE * others[:, 1 + parts.beside]
+    of_parts = _joint(visual, (inside * values).sum(1) / inside.sum(1) + beside)
     of_views = [_joint(visual, last(after[-1])[:, 0]), _joint(visual, patches).mean(1)]
     return Read([of_views, [of_parts]], shared)
 

@@ -63,17 +63,6 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained):
     assert [line.get("loss") for line in straight.log] == [line.get("loss") for line in second.log]
 
 
-def test_the_last_steps_alone_are_stirred(trained):
-    training, length = trained[0], 5520
-    given = training.options, training.descent.taken
-    training.options = argparse.Namespace(**vars(given[0]) | dict(steps=length))
-    stirred = []
-    for training.descent.taken in range(length):
-        stirred.append(training._stirs)
-    training.options, training.descent.taken = given
-    assert stirred == [False] * 4960 + [True] * 560
-
-
 def test_the_log_is_kept_and_drawn(trained):
     folder = trained[1].folder
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -118,7 +107,7 @@ def parts():
     inside = np.zeros((2, 8, 8), bool)
     inside[0, :, :4] = inside[1] = True
     told = pool.Told(["a lemon on sand", "two books."], np.array([1, 2]), np.array([1, 2]))
-    return pool.Parts(inside.reshape(2, 64), told, 11)
+    return pool.Parts(inside.reshape(2, 64), told, 11, 5)
 
 
 def test_the_towers_read_as_open_clip_reads(trained, parts):
@@ -148,9 +137,9 @@ def test_what_all_patches_share_is_the_mean_cosine_of_any_two(trained, parts):
     assert train12.encode_pictures(model, pictures, torch.arange(64).expand(2, -1), None).shared == 0
 
 
-@pytest.mark.parametrize(("depth", "stirred"), [(6, False), (11, False), (8, True)])
-def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, parts, depth, stirred):
-    """Of the view with the rest of the last block; of a part, after any depth, without; last with another's tokens."""
+@pytest.mark.parametrize("depth", [6, 8, 11])
+def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, parts, depth):
+    """Of the view with the rest of the last block; of a part, after any depth, without, beside another's tokens."""
     model, seen = trained[0].model.eval(), {}
     pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(1))
     visual, last = model.visual, model.visual.transformer.resblocks[-1]
@@ -161,7 +150,7 @@ def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, p
         for of in (depth, 11)
     ]
     with torch.no_grad():
-        read = train12.encode_pictures(model, pictures, None, replace(parts, depth=depth), stirred)
+        read = train12.encode_pictures(model, pictures, None, replace(parts, depth=depth))
         for hook in hooks:
             hook.remove()
 
@@ -176,9 +165,10 @@ def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, p
         patches = seen[11][:, 1:] + values(seen[11])
         patches = patches + last.mlp(last.ln_2(patches))
         torch.testing.assert_close(whole, joint(patches).mean(1), rtol=1e-4, atol=1e-5)
-        others = seen[depth][[1, 0], 1:] if stirred else 0
-        bare = joint(values(seen[depth]) + others).unflatten(1, (8, 8))
-        expected = torch.stack([bare[0, :, :4].mean((0, 1)), bare[1].mean((0, 1))])
+        bare = values(seen[depth]).unflatten(1, (8, 8))
+        means = torch.stack([bare[0, :, :4].mean((0, 1)), bare[1].mean((0, 1))])
+        others = seen[depth].flip(0)
+        expected = joint(means + others[:, 0] + train12.BESIDE * others[:, 1 + 5])
         torch.testing.assert_close(of_part, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -208,6 +198,8 @@ def test_a_part_is_a_rectangle_and_told_of_what_it_shows():
     again = pool.batch(drawn, 0, 7, 4, 64).parts
     assert np.array_equal(again.inside, whole[7].parts.inside)
     assert again.told.captions == whole[7].parts.told.captions
+    assert again.beside == whole[7].parts.beside
+    assert len({given.parts.beside for given in whole}) > 10
     assert pool.batch(drawn, 0, 7, 4, 32).parts is None
 
 
