@@ -2,6 +2,9 @@
 
 import gc
 import json
+import os
+import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,10 +37,19 @@ torch.set_num_threads(1)  # at these sizes a second thread costs more than it br
 # Hundreds of tests split the same prompts into tokens.
 SimpleTokenizer.encode = cache(SimpleTokenizer.encode)
 
+MEMORY, ROOM = "/dev/shm", 2**30  # where files are in memory on Linux; bytes that are to be free there
+
 LONGEST = (
     *("toy/test_toy.py", "evaluate/test_guided_runs.py", "evaluate/test_group.py", "show/test_app_server.py"),
     *("show/test_app_page.py", "test_install.py", "evaluate/test_evaluate.py", "evaluate/test_bad_input.py"),
 )
+
+
+def pytest_configure() -> None:
+    """mmengine reads each config by a dozen temporary files: in memory, where there is. `tmp_path` stays on disk."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from mmengine.device import is_cuda_available
 from mmengine.runner import Runner
 from torch.distributed import init_process_group, is_initialized
 
+from ..bars import notice
 from ..choices import config_file
 from ..data.check import check_dataset
 from ..data.files import find_files
@@ -61,6 +62,8 @@ def resolved(path: Path, folder: Path, options: argparse.Namespace) -> Config:
 def check_goes_on(folder: Path, config: Config, resume: bool) -> None:
     """Raises InputError where a student would be written over, or gone on with as another one."""
     if not (folder / LAST).exists():
+        if resume:
+            notice(f"{folder} holds no checkpoint yet: the training begins at its first step")
         return
     if not resume:
         raise InputError(f"{folder} holds a student: --resume goes on with it; or choose another --work-dir")

@@ -114,9 +114,10 @@ def test_both_ignore_what_is_ignored():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_other_student_trains_and_goes_on():
+def test_the_other_student_trains_and_goes_on(capsys):
     deep = dict(config="deeplabv3plus_r50", out="deep")
-    assert train(iters=1, **deep) == 0
+    assert train("--resume", iters=1, **deep) == 0
+    assert "deep holds no checkpoint yet" in capsys.readouterr().out
     first = torch.load("deep/iter_1.pth", weights_only=True)["state_dict"]
     assert train("--resume", iters=2, **deep) == 0
     held = torch.load("deep/iter_2.pth", weights_only=True)
