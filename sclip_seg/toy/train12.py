@@ -2,12 +2,12 @@
 
 Nothing asks a CLIP what its patches say; of large ones one learns it by the way. A small deep one does not come to it:
 after 4,000 steps it told 73 % of captions from a view and segmented at chance, MaskCLIP 3.3 mIoU of 32 names. So the
-cooldown, which also sees whole views, asks three times: the class token, the mean of the patches' values with the rest
-of the last block, and the mean of the values alone over a random rectangle of patches, against a caption of what that
-shows. The last is read after any of the later blocks, as methods do that read middle ones, and beside a class token and
-a patch of another picture, so that values come to outweigh what else methods leave beside them (the residual path, a
-class token): of length 64 beside patches of 360 they were before. What all patches share, four fifths of their length
-in such a tower, is held down: there is no telling them apart by it. No label of a pixel is seen.
+cooldown, which also sees whole views, asks four times: the class token, the mean of the patches' values with the rest
+of the last block, and twice the mean of the values over a random rectangle of patches, against a caption of what that
+shows. It is read after any of the later blocks, as methods do that read middle ones; once alone, and once with a class
+token and a patch of another picture added, so that values come to outweigh what else methods leave beside them (the
+residual path, a class token): of length 64 beside patches of 360 they were before. What all patches share, four fifths
+of their length in such a tower, is held down: there is no telling them apart by it. No label of a pixel is seen.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | Non
     """Of (B, 3, 64, 64), of which the patches `kept` (B, T) are seen.
 
     Views are read by the class token and, where they have parts, by the mean of the patches' values with the rest of
-    the last block; parts by the mean of the values alone, after the depth that they are read at, to which the class
-    token and a patch of another picture are added.
+    the last block; parts by the mean of the values, after the depth that they are read at, alone and with the class
+    token and a patch of another picture added.
     """
     visual = model.visual
     patches = visual.conv1(pictures).flatten(2).transpose(1, 2)
@@ -225,9 +225,9 @@ def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | Non
     inside = torch.from_numpy(parts.inside).to(patches)[..., None]
     values, others = _values(last, after[parts.depth][:, 1:]), after[parts.depth].roll(1, 0)
     beside = others[:, 0] + BESIDE * others[:, 1 + parts.beside]
-    of_parts = _joint(visual, (inside * values).sum(1) / inside.sum(1) + beside)
+    of_parts = (inside * values).sum(1) / inside.sum(1)
     of_views = [_joint(visual, last(after[-1])[:, 0]), _joint(visual, patches).mean(1)]
-    return Read([of_views, [of_parts]], shared)
+    return Read([of_views, [_joint(visual, of_parts), _joint(visual, of_parts + beside)]], shared)
 
 
 def _values(block, patches):

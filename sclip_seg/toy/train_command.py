@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     deep.add_argument("--kept", type=at_least_one, default=200, help="steps between two checkpoints")
     deep.add_argument("--probed", type=at_least_one, default=500, help="steps between two measures of four methods")
     if parser.parse_args(arguments).tower == "toy12":
-        parser.set_defaults(out=TOY / "toy12.safetensors", steps=5520, batch=96, pool=16000)
+        parser.set_defaults(out=TOY / "toy12.safetensors", steps=4800, batch=96, pool=16000)
     options = parser.parse_args(arguments)
     if options.tower == "toy12":
         from .train12 import make

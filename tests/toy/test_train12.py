@@ -139,7 +139,7 @@ def test_what_all_patches_share_is_the_mean_cosine_of_any_two(trained, parts):
 
 @pytest.mark.parametrize("depth", [6, 8, 11])
 def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, parts, depth):
-    """Of the view with the rest of the last block; of a part, after any depth, without, beside another's tokens."""
+    """Of the view with the rest of the last block; of a part, after any depth, without; beside another's tokens too."""
     model, seen = trained[0].model.eval(), {}
     pictures = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(1))
     visual, last = model.visual, model.visual.transformer.resblocks[-1]
@@ -161,7 +161,7 @@ def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, p
         def joint(tokens):
             return visual.ln_post(tokens) @ visual.proj
 
-        (_, whole), (of_part,) = read.of
+        (_, whole), (alone, among) = read.of
         patches = seen[11][:, 1:] + values(seen[11])
         patches = patches + last.mlp(last.ln_2(patches))
         torch.testing.assert_close(whole, joint(patches).mean(1), rtol=1e-4, atol=1e-5)
@@ -169,7 +169,8 @@ def test_the_cooldown_reads_values_as_attention_that_sees_itself_only(trained, p
         means = torch.stack([bare[0, :, :4].mean((0, 1)), bare[1].mean((0, 1))])
         others = seen[depth].flip(0)
         expected = joint(means + others[:, 0] + train12.BESIDE * others[:, 1 + 5])
-        torch.testing.assert_close(of_part, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(among, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(alone, joint(means), rtol=1e-4, atol=1e-5)
 
 
 def test_a_part_is_a_rectangle_and_told_of_what_it_shows():
