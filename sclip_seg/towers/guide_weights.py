@@ -25,7 +25,7 @@ def build(arch: str, pretrained: str | None, options: dict, folder: str, seed: i
     if not isinstance(arch, str) or not timm.is_model(arch):
         near = difflib.get_close_matches(str(arch), timm.list_models(pretrained=True), n=3)
         like = f"; near: {', '.join(near)}" * bool(near)
-        raise InputError(f"timm {timm.__version__} has no model {arch!r}; a later one may (pip install -U timm){like}")
+        raise InputError(f"timm {timm.__version__} has no model {arch!r}{like}; a later one may (pip install -U timm)")
     if not_ours := NOT_OPTIONS & options.keys():
         raise InputError(
             f"a guide's options hold {min(not_ours)!r}; its weights are named by `pretrained` and `folder`"
