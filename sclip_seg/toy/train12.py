@@ -219,16 +219,21 @@ def encode_pictures(model: torch.nn.Module, pictures: Tensor, kept: Tensor | Non
         after.append(block(after[-1]))
     if parts is None:
         return Read([[_joint(visual, last(after[-1])[:, 0])]], 0.0)
-    means = [F.normalize(tokens[:, 1:].float(), dim=-1).mean((0, 1)) for tokens in after[1:]]
-    shared = sum(mean.square().sum() for mean in means) / len(means)
+    shared = _shared(after[1:])
     patches = after[-1][:, 1:] + _values(last, after[-1][:, 1:])
     patches = patches + last.mlp(last.ln_2(patches))
     inside = torch.from_numpy(parts.inside).to(patches)[..., None]
     values, others = _values(last, after[parts.depth][:, 1:]), after[parts.depth].roll(1, 0)
     beside = others[:, 0] + BESIDE * others[:, 1 + parts.beside]
-    of_parts = (inside * values).sum(1) / inside.sum(1)
+    alone = (inside * values).sum(1) / inside.sum(1)
     of_views = [_joint(visual, last(after[-1])[:, 0]), _joint(visual, patches).mean(1)]
-    return Read([of_views, [_joint(visual, of_parts), _joint(visual, of_parts + beside)]], shared)
+    return Read([of_views, [_joint(visual, alone), _joint(visual, alone + beside)]], shared)
+
+
+def _shared(after):
+    """As `Read` says, of the tokens after each block."""
+    means = [F.normalize(tokens[:, 1:].float(), dim=-1).mean((0, 1)) for tokens in after]
+    return sum(mean.square().sum() for mean in means) / len(means)
 
 
 def _values(block, patches):
